@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set_file(Error *err, const char *file) {
+    err->file[0] = '\0';
+    if (file == NULL) {
+        return;
+    }
+    size_t length = strlen(file);
+    if (length < ERROR_FILE_SIZE) {
+        memcpy(err->file, file, length + 1);
+    } else {
+        memcpy(err->file, "...", 3);
+        memcpy(err->file + 3, file + length - (ERROR_FILE_SIZE - 4), ERROR_FILE_SIZE - 3);
+    }
+}
+
+static void set_text(Error *err, ErrorCode code, const char *file, long line, long column,
+                     const char *format, va_list arguments) {
+    if (err == NULL) {
+        return;
+    }
+    err->code = code;
+    err->line = line;
+    err->column = column;
+    set_file(err, file);
+    vsnprintf(err->text, sizeof err->text, format, arguments);
+}
+
+bool error_set(Error *err, ErrorCode code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    set_text(err, code, NULL, 0, 0, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool error_at(Error *err, ErrorCode code, const char *file, long line, long column,
+              const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    set_text(err, code, file, line, column, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool error_errno(Error *err, const char *what, const char *path) {
+    int number = errno;
+    ErrorCode code = ERROR_IO;
+    if (number == ENOENT || number == ENOTDIR) {
+        code = ERROR_NO_INPUT;
+    } else if (number == EACCES || number == EPERM || number == EROFS) {
+        code = ERROR_PERMISSION;
+    } else if (number == ENOMEM || number == EMFILE || number == ENFILE) {
+        code = ERROR_OS;
+    }
+    return error_set(err, code, "%s %s: %s", what, path, strerror(number));
+}
+
+bool error_wrap(Error *err, const char *format, ...) {
+    if (err == NULL) {
+        return false;
+    }
+    char text[ERROR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    int used = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    size_t at = used < 0 ? 0 : (size_t)used < sizeof text ? (size_t)used : sizeof text - 1;
+    snprintf(text + at, sizeof text - at, ": %s", err->text);
+    memcpy(err->text, text, sizeof text);
+    return false;
+}
+
+/* Untrusted text may hold escape sequences: only printable bytes reach the terminal. */
+static void print_escaped(const char *text, FILE *to) {
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        bool c1 = p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0;
+        if (*p < 0x20 || *p == 0x7F) {
+            fprintf(to, "\\x%02x", *p);
+        } else if (c1) {
+            fprintf(to, "\\u%04x", p[1]);
+            p++;
+        } else {
+            fputc(*p, to);
+        }
+    }
+}
+
+void error_print(const Error *err, const char *program, FILE *to) {
+    fprintf(to, "%s: ", program);
+    if (err->file[0] != '\0') {
+        print_escaped(err->file, to);
+        if (err->line > 0) {
+            fprintf(to, ":%ld", err->line);
+            if (err->column > 0) {
+                fprintf(to, ":%ld", err->column);
+            }
+        }
+        fputs(": ", to);
+    }
+    print_escaped(err->text, to);
+    fputc('\n', to);
+}
+
+_Noreturn void error_check_failed(const char *condition, const char *file, int line) {
+    fprintf(stderr, "%s:%d: internal error: %s does not hold; please report this\n", file, line,
+            condition);
+    abort();
+}

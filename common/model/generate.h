@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Generation: sampling completions with a KV cache in continuous batches.
+ *
+ * A prompt sampled n times is computed once; its keys and values are shared. A finished row leaves at
+ * once and the next waiting sample takes its place. Every random number is a function of (seed, purpose,
+ * step, record, sample, position): which rows run together never changes what a row says.
+ */
+#ifndef RLHF_MODEL_GENERATE_H
+#define RLHF_MODEL_GENERATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/base/random.h"
+#include "common/model/model.h"
+
+typedef struct Sampling {
+    bool greedy;
+    float temperature;        /* > 0; 1: the model's own distribution */
+    int top_k;                /* 0: off */
+    float top_p;              /* 1: off */
+    float min_p;              /* 0: off */
+    float repetition_penalty; /* 1: off (Keskar et al. 2019, over prompt and completion) */
+    size_t max_tokens;        /* of a completion, EOS included */
+    size_t min_tokens;        /* EOS is masked before this many tokens; 0: off */
+    const int32_t *stop;      /* [stops] ids that end a completion (kept as its last token) */
+    size_t stops;
+    uint64_t seed;
+    RandomPurpose purpose;
+    uint64_t step;
+} Sampling;
+
+typedef enum Finish { FINISH_EOS, FINISH_STOP, FINISH_LENGTH } Finish;
+
+typedef struct Prompt {
+    const int32_t *id; /* borrowed */
+    size_t count;      /* >= 1 */
+    uint64_t record;   /* identity for random numbers */
+} Prompt;
+
+/* One sampled completion. */
+typedef struct Completion {
+    int32_t *id;      /* [count], owned; ends in EOS when finish is FINISH_EOS */
+    float *logprob;   /* [count], owned; of the distribution at `temperature`, before any filter */
+    size_t count;
+    Finish finish;
+    size_t prompt;    /* index */
+    size_t sample;    /* 0 .. samples - 1 */
+} Completion;
+
+/* Called after each token; true ends the completion with FINISH_STOP (stop strings live above the
+ * model). context of generate(); may be NULL. */
+typedef bool StopCheck(void *context, size_t prompt, size_t sample, const int32_t *id, size_t count);
+
+typedef struct Generator Generator;
+
+typedef struct GeneratorPlan {
+    size_t rows;    /* sequences decoded at once */
+    size_t context; /* longest prompt + completion */
+} GeneratorPlan;
+
+size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan);
+Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan, Error *err);
+void generator_free(Generator *generator);
+
+/* Samples `samples` completions of each prompt. out has prompts * samples places, filled in order
+ * (prompt-major); each is released with completion_done. A prompt longer than the context leaves room
+ * for is ERROR_DATA. `progress` (may be NULL) is called with the number of finished completions. */
+bool generate(Generator *generator, const Model *model, const Prompt *prompt, size_t prompts,
+              size_t samples, const Sampling *sampling, StopCheck *stop, void *stop_context,
+              void (*progress)(void *, size_t done), void *progress_context, Completion *out,
+              Error *err);
+void completion_done(Completion *completion);
+
+/* The filters alone, for tests and for refusing them in PPO: logits[V] are overwritten by
+ * probabilities after temperature, penalty, top-k, top-p, min-p (in Hugging Face's order). */
+void sampling_distribution(const Sampling *sampling, float *logits, size_t vocabulary);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Model: a transformer's weights, and the pass over a batch.
+ *
+ * Three things are kept apart, because PPO holds policy, reference, reward model and critic at once:
+ *   Model      weights; shareable between threads and passes, may be a read-only mapping of a file;
+ *   Gradients  one slab beside the trainable weights;
+ *   Workspace  what a pass needs, planned once for a largest batch; no allocation per step.
+ * (What decoding needs is the KvCache of generate.h.)
+ *
+ * A forward pass hands out per-token numbers, never logits: the log-probability of the row's target,
+ * the entropy of the row's distribution, and the score head's outputs. A backward pass takes the
+ * gradients of exactly these. The V-wide logits exist only in row chunks inside one kernel.
+ * A loss that is pointwise in a row can instead be handed in as a function: then the head goes forward
+ * and backward over each chunk in one pass (model_train). A test holds both ways equal.
+ */
+#ifndef RLHF_MODEL_MODEL_H
+#define RLHF_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/batch.h"
+#include "common/base/error.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/model/config.h"
+
+/* One tensor of a model. Matrices of linear layers lie as the family's file format has them. */
+typedef struct Parameter {
+    char name[96];     /* the Hugging Face name we write */
+    size_t shape[4];
+    int rank;
+    size_t count;      /* product of shape */
+    size_t offset;     /* floats from Model.data */
+    size_t gradient;   /* floats from Gradients.data; SIZE_MAX when frozen */
+    bool trainable;
+    bool decay;        /* weight decay applies (matrices and embeddings; not biases and norms) */
+    int layer;         /* block number; -1: embeddings; layers: final norm and heads */
+} Parameter;
+
+typedef struct Model {
+    ModelConfig config;
+    Parameter *parameter; /* owned */
+    size_t parameters;
+    float *data;          /* the slab, `count` floats */
+    size_t count;
+    bool mapped;          /* data is a read-only mapping: no training */
+    FileMap map;
+    uint64_t version;     /* changes whenever weights do: packed copies compare it */
+} Model;
+
+/* Lays out the parameters of a configuration; weights are zero. */
+bool model_create(Model *model, const ModelConfig *config, Error *err);
+/* Fresh weights as GPT-2's: N(0, 0.02), residual projections N(0, 0.02/sqrt(2 L)), norms 1, biases 0;
+ * score head N(0, 1/sqrt(C + 1)). Functions of the seed and the parameter's name alone. */
+void model_initialize(Model *model, uint64_t seed);
+/* Fresh score head only (a reward model made from a language model). zero: all zeros. */
+void model_initialize_scores(Model *model, uint64_t seed, bool zero);
+
+/* Reads a Hugging Face folder: config.json and model.safetensors or its shards. `head` and `labels` say
+ * what the caller needs: a causal LM read as HEAD_SCORES gets a score head of zeros and
+ * *fresh_head = true; a reward model's score head is read; HEAD_BOTH the same beside the LM head.
+ * Missing, extra, misshapen or non-finite tensors are ERROR_DATA naming the tensor.
+ * head = -1: what config.json says. fresh_head may be NULL. */
+bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
+                Error *err);
+/* Writes config.json and model.safetensors (F32) into an existing folder. Tensors that training did not
+ * touch come out byte for byte. */
+bool model_save(const Model *model, const char *folder, Error *err);
+void model_done(Model *model);
+bool model_copy(Model *to, const Model *from, Error *err); /* a deep copy */
+const Parameter *model_find(const Model *model, const char *name);
+
+/* Freezes the embeddings and the first `layers` blocks (0: nothing), or everything but the heads
+ * (layers = SIZE_MAX). Call before gradients_init. */
+void model_freeze(Model *model, size_t layers);
+
+typedef struct Gradients {
+    float *data; /* [count], owned; zero at the start of each optimizer step */
+    size_t count;
+} Gradients;
+bool gradients_init(Gradients *gradients, Model *model, Error *err); /* also sets Parameter.gradient */
+void gradients_zero(Gradients *gradients);
+void gradients_done(Gradients *gradients);
+
+/* What a pass should hand out; arrays of length N (scores: N x labels). */
+enum { WANT_LOGPROB = 1, WANT_ENTROPY = 2, WANT_SCORE = 4 };
+
+/* Every array is the caller's or NULL; rows without a target get 0 in logprob and entropy. */
+typedef struct PerToken {
+    float *logprob; /* [N] log p(target | ids up to the row) at the workspace's temperature */
+    float *entropy; /* [N] of the row's distribution, nats */
+    float *score;   /* [N * labels] without the reward bias */
+} PerToken;
+
+typedef struct Workspace Workspace;
+
+typedef struct WorkspacePlan {
+    size_t tokens, sequences; /* the largest batch */
+    bool training;            /* keep what backward needs */
+} WorkspacePlan;
+
+/* Bytes that workspace_create will allocate. */
+size_t workspace_bytes(const ModelConfig *config, const WorkspacePlan *plan);
+Workspace *workspace_create(const ModelConfig *config, const WorkspacePlan *plan, Error *err);
+void workspace_free(Workspace *workspace);
+
+/* Settings of the next passes. temperature divides the logits (1 by default). */
+void workspace_set_temperature(Workspace *workspace, float temperature);
+/* Dropout for training passes: on = masks are functions of (seed, step, sequence key, position, site). */
+void workspace_set_dropout(Workspace *workspace, bool on, uint64_t seed, uint64_t step);
+
+/* Forward over the batch (B <= plan). With a training workspace, backward may follow. Arrays of `out`
+ * that are not NULL are filled. */
+void model_forward(const Model *model, Workspace *workspace, const Batch *batch,
+                   const PerToken *out);
+
+/* Adds the gradients of sum_t (d->logprob[t] * logprob[t] + d->entropy[t] * entropy[t] +
+ * sum_j d->score[t][j] * score[t][j]) to the gradient slab. Follows model_forward on the same batch,
+ * model, workspace. NULL arrays are zero gradients. */
+void model_backward(const Model *model, Gradients *gradients, Workspace *workspace,
+                    const Batch *batch, const PerToken *d);
+
+/* A loss that is pointwise in a row: fills the gradients of rows [0, n) of this chunk from the values.
+ * row[i] is the batch row of entry i. Arrays not produced (entropy when not wanted, scores without a
+ * score head) are NULL. Called from one thread, chunks in ascending order. */
+typedef void RowLoss(void *context, size_t n, const size_t *row, const PerToken *value,
+                     PerToken *gradient);
+
+/* Forward, loss and backward with the head in one pass over row chunks. `out` as in model_forward (its
+ * arrays may be NULL). want: WANT_* that the row function reads. */
+void model_train(const Model *model, Gradients *gradients, Workspace *workspace, const Batch *batch,
+                 unsigned want, RowLoss *loss, void *context, const PerToken *out);
+
+#endif

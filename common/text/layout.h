@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Layout: how a prompt and its completion, or the turns of a conversation, become ids.
+ *
+ * Parts are tokenized apart and their ids concatenated; what stands between them (template, separator,
+ * a leading space) is decided here and nowhere else, saved in the model folder as layout.json and used
+ * by every program. Literals of a layout may be special tokens; content never is. A completion ends in
+ * EOS when it is complete.
+ */
+#ifndef RLHF_TEXT_LAYOUT_H
+#define RLHF_TEXT_LAYOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/text/tokenizer.h"
+
+typedef enum Role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_PLAIN } Role;
+
+/* One turn. ROLE_PLAIN: a prompt that is not a conversation; it stands alone. */
+typedef struct Message {
+    Role role;
+    char *text; /* owned by whoever owns the record */
+} Message;
+
+typedef struct Layout {
+    char *name;      /* "plain", "chatml", "hh", "alpaca", ... */
+    char *prefix;    /* plain prompts: literal before the prompt ("" by default) */
+    char *separator; /* literal between prompt and completion; default "\n" for plain */
+    char *turn_before[3], *turn_after[3]; /* literals around a turn, by role */
+    char *system;    /* default system text or NULL */
+    bool bos;        /* begin with the tokenizer's BOS */
+    bool trim;       /* strip white space at both ends of content */
+    char *eos;       /* content of the token that ends a completion; NULL: the tokenizer's EOS */
+} Layout;
+
+/* A built-in layout by name, every string owned. */
+bool layout_init(Layout *layout, const char *name, Error *err);
+void layout_done(Layout *layout);
+/* layout.json of a model folder; *found = false (and *layout untouched) if there is none. */
+bool layout_load(Layout *layout, const char *folder, bool *found, Error *err);
+bool layout_save(const Layout *layout, const char *folder, Error *err);
+extern const char *const layout_names[]; /* NULL-terminated */
+
+/* Id of the token that ends a completion; ERROR_CONFIG if the tokenizer has none. */
+bool layout_eos(const Layout *layout, const Tokenizer *tokenizer, int32_t *eos, Error *err);
+
+/* Ids of a prompt, up to where the completion begins (separator or the opened assistant turn
+ * included). At least one id: an empty prompt gives BOS or EOS. */
+bool layout_prompt(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
+                   size_t messages, Tokens *out, Error *err);
+
+/* Ids of a completion; eos appends the end token. */
+bool layout_completion(const Layout *layout, const Tokenizer *tokenizer, const char *text, size_t n,
+                       bool eos, Tokens *out, Error *err);
+
+/* A whole conversation. trained[i] = 1 where id i belongs to an assistant's content or its end token;
+ * *trained (may be NULL) has out->count - (old count) entries, release with free. */
+bool layout_conversation(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
+                         size_t messages, Tokens *out, uint8_t **trained, Error *err);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Tokenizer: byte-level BPE, text to ids and back, exactly as Hugging Face's.
+ *
+ * Encoding: split on added tokens (leftmost, longest) unless told not to; pre-tokenize by the
+ * pattern (PCRE2); bytes of a piece to their printable code points; merge by rank. Message content is
+ * always encoded with special tokens off: text never becomes a special id.
+ * Read from tokenizer.json or vocab.json + merges.txt of a folder; written as tokenizer.json,
+ * tokenizer_config.json, vocab.json and merges.txt. What the code does not compute (normalizers,
+ * other models) is refused by name.
+ * Immutable after loading: threads may share it, each with a TokenizerScratch of its own.
+ */
+#ifndef RLHF_TEXT_TOKENIZER_H
+#define RLHF_TEXT_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/base/str.h"
+
+typedef struct Tokenizer Tokenizer;
+
+/* A growing array of ids; initialize with {0}. */
+typedef struct Tokens {
+    int32_t *id; /* owned */
+    size_t count, capacity;
+} Tokens;
+void tokens_done(Tokens *tokens);
+bool tokens_push(Tokens *tokens, int32_t id, Error *err);
+bool tokens_append(Tokens *tokens, const int32_t *id, size_t n, Error *err);
+
+/* Reads folder/tokenizer.json, or folder/vocab.json + merges.txt; folder may also name the .json file
+ * itself. Special ids come from tokenizer_config.json / special_tokens_map.json where present. */
+Tokenizer *tokenizer_load(const char *path, Error *err);
+void tokenizer_free(Tokenizer *tokenizer);
+
+/* Writes the files named above into an existing folder. A tokenizer that was read keeps its unknown
+ * keys (tokenizer.json comes out as it went in). */
+bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err);
+
+/* Appends the ids of n bytes of valid UTF-8. special: added tokens in the text are recognized. */
+bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t n, bool special,
+                      Tokens *out, Error *err);
+
+/* Appends the bytes of the ids (invalid UTF-8 is replaced by U+FFFD as Hugging Face does when
+ * `replace`, else left raw). skip_special leaves out special tokens. Unknown ids are ERROR_DATA. */
+bool tokenizer_decode(const Tokenizer *tokenizer, const int32_t *id, size_t n, bool skip_special,
+                      bool replace, Str *out, Error *err);
+
+/* The raw bytes of one token (for streaming and stop strings); borrowed. */
+const char *tokenizer_bytes(const Tokenizer *tokenizer, int32_t id, size_t *n);
+
+size_t tokenizer_vocabulary(const Tokenizer *tokenizer); /* largest id + 1 */
+int32_t tokenizer_eos(const Tokenizer *tokenizer);       /* -1: none */
+int32_t tokenizer_bos(const Tokenizer *tokenizer);       /* -1: none */
+int32_t tokenizer_pad(const Tokenizer *tokenizer);       /* -1: none */
+bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id);
+/* Id of an added or vocabulary token by its exact content, -1 if absent. */
+int32_t tokenizer_find(const Tokenizer *tokenizer, const char *content);
+uint64_t tokenizer_fingerprint(const Tokenizer *tokenizer); /* equal iff ids mean the same */
+
+/* Training (Sennrich et al. 2016, byte level; ties as Hugging Face's BpeTrainer breaks them: same
+ * text, same merges). */
+typedef struct TokenizerTraining {
+    size_t vocabulary;      /* wanted size, special tokens and the 256 bytes included */
+    size_t minimum_count;   /* pairs rarer than this are not merged; default 2 */
+    const char **special;   /* come first, ids 0.. ; the first one named as EOS by `eos` */
+    size_t specials;
+    const char *eos, *bos, *pad; /* contents among `special`, or NULL */
+    bool add_prefix_space;
+} TokenizerTraining;
+
+typedef struct TokenizerTrainer TokenizerTrainer;
+TokenizerTrainer *tokenizer_trainer_create(Error *err);
+void tokenizer_trainer_free(TokenizerTrainer *trainer);
+/* Counts the pieces of one text (valid UTF-8). */
+bool tokenizer_trainer_feed(TokenizerTrainer *trainer, const char *text, size_t n, Error *err);
+Tokenizer *tokenizer_trainer_finish(TokenizerTrainer *trainer, const TokenizerTraining *options,
+                                    Error *err);
+
+#endif
