@@ -66,14 +66,20 @@ bool error_wrap(Error *err, const char *format, ...) {
     if (err == NULL) {
         return false;
     }
-    char text[ERROR_TEXT_SIZE];
+    char old[ERROR_TEXT_SIZE];
+    memcpy(old, err->text, sizeof old);
     va_list arguments;
     va_start(arguments, format);
-    int used = vsnprintf(text, sizeof text, format, arguments);
+    int used = vsnprintf(err->text, sizeof err->text, format, arguments);
     va_end(arguments);
-    size_t at = used < 0 ? 0 : (size_t)used < sizeof text ? (size_t)used : sizeof text - 1;
-    snprintf(text + at, sizeof text - at, ": %s", err->text);
-    memcpy(err->text, text, sizeof text);
+    size_t at = used < 0 ? 0 : (size_t)used < sizeof old ? (size_t)used : sizeof old - 1;
+    for (const char *p = ": "; *p != '\0' && at < sizeof old - 1; p++) {
+        err->text[at++] = *p;
+    }
+    size_t n = strlen(old);
+    n = n < sizeof old - 1 - at ? n : sizeof old - 1 - at;
+    memcpy(err->text + at, old, n);
+    err->text[at + n] = '\0';
     return false;
 }
 
