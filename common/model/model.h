@@ -93,6 +93,8 @@ typedef struct PerToken {
     float *logprob; /* [N] log p(target | ids up to the row) at the workspace's temperature */
     float *entropy; /* [N] of the row's distribution, nats */
     float *score;   /* [N * labels] without the reward bias */
+    float *correct; /* [N] 1 where the target is the most probable id (the lowest id of a tie), else 0;
+                       of model_forward only, it has no gradient */
 } PerToken;
 
 typedef struct Workspace Workspace;
