@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Stage: what the mains of the three programs do alike before and after their own work: the run's log,
+ * threads and signals; tokenizer and layout; data sets by the settings; a saved model folder with all
+ * that belongs in it; the plan that --dry-run prints.
+ *
+ * This is the highest layer below the stages: it may see everything but them.
+ */
+#ifndef RLHF_STAGE_STAGE_H
+#define RLHF_STAGE_STAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/log.h"
+#include "common/model/generate.h"
+#include "common/model/model.h"
+#include "common/text/layout.h"
+#include "common/text/tokenizer.h"
+#include "common/train/settings.h"
+#include "common/train/trainer.h"
+#include "datasets/dataset.h"
+#include "datasets/example.h"
+
+/* Log, threads, signals by the settings. The first thing after options_parse. */
+void stage_begin(const char *program, const Settings *settings, Log *log);
+
+/* --output must be given, and hold no run unless --resume; told before any work is done. A run that is
+ * finished already gives *finished = true (exit 0). */
+bool stage_check_output(const Settings *settings, bool *finished, Error *err);
+
+/* Data options as the settings say; `accept` is a bit set of 1 << RecordKind. */
+DataOptions stage_data_options(const Settings *settings, unsigned accept);
+
+/* Tokenizer: tokenizer.path, else the model folder's, else trained on tokenizer.train or, when that is
+ * empty, on the texts of `data`. Layout: the model folder's, with the settings' values over it. */
+bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,
+                     Layout *layout, Log *log, Error *err);
+
+/* The model of settings.model: a folder, or a fresh one of the given architecture for this tokenizer. */
+bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
+                      int head, size_t labels, Model *model, bool *fresh_head, Log *log, Error *err);
+
+/* Folder with config.json, model.safetensors, tokenizer and layout files; the folder is created. */
+bool stage_save_model(const Model *model, const Tokenizer *tokenizer, const Layout *layout,
+                      const char *folder, Error *err);
+
+/* Steps of a run over n records: train.steps, or epochs in full batches. Warm-up in steps. */
+int64_t stage_steps(const Settings *settings, size_t records);
+double stage_learning_rate(const Settings *settings, int64_t step, int64_t steps);
+OptimizerOptions stage_optimizer_options(const Settings *settings);
+TrainerOptions stage_trainer_options(const Settings *settings, int64_t steps);
+
+/* One sample of samples.jsonl rendered as text by the tokenizer; `out` gets a JSON object. */
+bool stage_render_completion(const Tokenizer *tokenizer, const Completion *completion, Str *text,
+                             Error *err);
+
+/* A line of the plan, aligned: "  weights            3.6 MB". */
+void stage_plan_line(Str *plan, const char *what, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void stage_plan_bytes(Str *plan, const char *what, size_t bytes);
+
+#endif
