@@ -34,7 +34,8 @@ void ppo_advantages(const float *reward, const float *value, const size_t *start
 /* (x - mean) / sqrt(var + 1e-8), biased variance; keep_mean adds the mean back (reward whitening). */
 void ppo_whiten(float *x, size_t n, bool keep_mean);
 
-/* Sums over the rows of a minibatch; divide by `rows` for means. */
+/* Sums over the rows of a minibatch; divide by `rows` for means. ppo_policy_loss counts the row; entropy
+ * and kl_loss are added by the caller. */
 typedef struct PpoStats {
     double policy_loss, value_loss, entropy;
     double approx_kl;     /* sum of (logp - old)^2 / 2 */
@@ -46,7 +47,8 @@ typedef struct PpoStats {
 } PpoStats;
 void ppo_stats_add(PpoStats *to, const PpoStats *from);
 
-/* One row. policy: L = max(-A ratio, -A clip(ratio, 1-e, 1+e)); *dlogp += weight dL/dlogp. */
+/* One row. policy: L = max(-A ratio, -A clip(ratio, 1-e, 1+e)); *dlogp += weight dL/dlogp. Returns
+ * weight L; the sums in *stats (may be NULL) are without the weight. */
 double ppo_policy_loss(double logp, double old_logp, double advantage, double clip, double weight,
                        float *dlogp, PpoStats *stats);
 /* value: L = 1/2 max((V-R)^2, (clip(V, V_old - e, V_old + e) - R)^2); clip <= 0: no clipping. */
@@ -63,8 +65,9 @@ double ppo_adapt_beta(double beta, double kl, double target, double horizon, siz
 /* KL(best-of-n || pi) = log n - (n - 1) / n, exact without ties. */
 double ppo_best_of_n_kl(size_t n);
 
-/* A missing EOS: replace the score by `value`, or subtract `value` from it; applied after
- * normalization and clip. */
+/* What the policy is paid: (score - mean) / deviation (0 and 1: as it is), then cut to [-clip, clip]
+ * (0: no cut), then for a completion without EOS the rule: replace it by `value` (Ziegler et al. 2019:
+ * -1), or subtract `value` from it (TRL: 1). deviation > 0. */
 typedef enum MissingEos { MISSING_EOS_IGNORE, MISSING_EOS_REPLACE, MISSING_EOS_SUBTRACT } MissingEos;
 double ppo_final_score(double score, double mean, double deviation, double clip, bool finished,
                        MissingEos rule, double value);
