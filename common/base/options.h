@@ -65,10 +65,12 @@ typedef struct OptionProgram {
     const char *name;      /* "rlhf-sft" */
     const char *summary;   /* one sentence */
     const char *examples;  /* two or three command lines, newline-separated */
-    const OptionTable *table;
+    const OptionTable *const *table; /* [tables] pointers: {&settings_table, &own_table} */
     size_t tables;
-    const OptionFlag *flag; /* beside the built-in --config FILE, --set PATH=VALUE, --help, --version */
-    size_t flags;
+    /* [flag_lists] arrays, each ended by a row with name NULL: {settings_flags, own_flags}. Beside the
+     * built-in --config FILE, --set PATH=VALUE, --help, --version. */
+    const OptionFlag *const *flag;
+    size_t flag_lists;
     const char *operands;   /* usage text of positional arguments, or NULL if there are none */
 } OptionProgram;
 

@@ -61,7 +61,6 @@ typedef struct Settings {
 /* Rows over a Settings at offset 0. Defaults that a stage wants otherwise are changed by a second table
  * row with the same path in the stage's table (the later row wins). */
 extern const OptionTable settings_table;
-extern const OptionFlag settings_flags[];
-extern const size_t settings_flag_count;
+extern const OptionFlag settings_flags[]; /* ended by a row with name NULL */
 
 #endif
