@@ -39,7 +39,8 @@ bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **
 
 /* The model of settings.model: a folder, or a fresh one of the given architecture for this tokenizer. */
 bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
-                      int head, size_t labels, Model *model, bool *fresh_head, Log *log, Error *err);
+                      int head, size_t labels, Model *model, bool *fresh_head, Log *log,
+                      Error *err);
 
 /* Folder with config.json, model.safetensors, tokenizer and layout files; the folder is created. */
 bool stage_save_model(const Model *model, const Tokenizer *tokenizer, const Layout *layout,

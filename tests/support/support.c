@@ -134,7 +134,10 @@ void test_run(TestRun *run, const char *const argv[]) {
         _exit(127);
     }
     close(out[1]), close(err[1]);
-    struct pollfd poller[2] = {{.fd = out[0], .events = POLLIN}, {.fd = err[0], .events = POLLIN}};
+    struct pollfd poller[2] = {
+        {.fd = out[0], .events = POLLIN},
+        {.fd = err[0], .events = POLLIN}
+    };
     int open = 2;
     while (open > 0 && poll(poller, 2, -1) > 0) {
         for (int i = 0; i < 2; i++) {

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/parallel.h"
+#include "common/base/signals.h"
+#include "common/stage/stage.h"
+
+void stage_begin(const char *program, const Settings *settings, Log *log) {
+    log_init(log, settings->quiet ? LOG_QUIET : settings->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    parallel_init((int)settings->compute.threads);
+    signals_install(program);
+}
+
+bool stage_check_output(const Settings *settings, bool *finished, Error *err) {
+    *finished = false;
+    const char *folder = settings->output;
+    if (folder == NULL) {
+        return error_set(err, ERROR_USAGE,
+                         "no output folder is given; name one that does not exist yet with "
+                         "--output DIR");
+    }
+    if (!file_exists(folder)) {
+        return true;
+    }
+    if (!file_is_folder(folder)) {
+        return error_set(err, ERROR_CANNOT_CREATE,
+                         "--output %s exists and is not a folder; name another one", folder);
+    }
+    char *config = file_join(folder, "run.json", err);
+    char *report = config == NULL ? NULL : file_join(folder, "report.md", err);
+    bool ok = report != NULL;
+    if (ok && file_exists(config)) {
+        *finished = settings->resume && file_exists(report);
+        if (!settings->resume) {
+            ok = error_set(err, ERROR_CANNOT_CREATE,
+                           "--output %s already holds a run; continue it with --resume, or name "
+                           "another folder",
+                           folder);
+        }
+    }
+    free(config);
+    free(report);
+    return ok;
+}
+
+DataOptions stage_data_options(const Settings *settings, unsigned accept) {
+    return (DataOptions){
+        .root = settings->data.root,
+        .format = settings->data.format,
+        .columns =
+            {
+                      .prompt = settings->data.columns.prompt,
+                      .completion = settings->data.columns.completion,
+                      .chosen = settings->data.columns.chosen,
+                      .rejected = settings->data.columns.rejected,
+                      .completions = settings->data.columns.completions,
+                      .ranks = settings->data.columns.ranks,
+                      .ranking = settings->data.columns.ranking,
+                      .scores = settings->data.columns.scores,
+                      .messages = settings->data.columns.messages,
+                      .text = settings->data.columns.text,
+                      .label = settings->data.columns.label,
+                      .margin = settings->data.columns.margin,
+                      .annotator = settings->data.columns.annotator,
+                      },
+        .skip_bad = settings->data.skip_bad,
+        .accept = accept,
+    };
+}
+
+int64_t stage_steps(const Settings *settings, size_t records) {
+    if (settings->train.steps > 0) {
+        return settings->train.steps;
+    }
+    int64_t batch = settings->train.batch;
+    int64_t all = settings->train.epochs * (int64_t)records;
+    return (all + batch - 1) / batch;
+}
+
+double stage_learning_rate(const Settings *settings, int64_t step, int64_t steps) {
+    double warmup = settings->train.warmup;
+    int64_t rising = warmup < 1 ? (int64_t)llround(warmup * (double)steps) : (int64_t)warmup;
+    return settings->train.learning_rate * schedule_factor((ScheduleKind)settings->train.schedule,
+                                                           step, steps, rising,
+                                                           settings->train.floor);
+}
+
+OptimizerOptions stage_optimizer_options(const Settings *settings) {
+    return (OptimizerOptions){
+        .beta1 = settings->train.beta1,
+        .beta2 = settings->train.beta2,
+        .epsilon = settings->train.epsilon,
+        .weight_decay = settings->train.weight_decay,
+        .epsilon_mode = (AdamEpsilon)settings->train.epsilon_mode,
+        .clip = settings->train.clip,
+    };
+}
+
+TrainerOptions stage_trainer_options(const Settings *settings, int64_t steps) {
+    const char *best = settings->checkpoint.best;
+    return (TrainerOptions){
+        .steps = steps,
+        .evaluate_every = settings->train.evaluate_every,
+        .checkpoint_every = settings->checkpoint.every,
+        .keep = (int)settings->checkpoint.keep,
+        .max_seconds = settings->checkpoint.max_minutes * 60,
+        .best_metric = best,
+        .best_is_largest = settings->checkpoint.mode == 1,
+    };
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/stage/stage.h"
+
+static const char *end_of_text = "<|endoftext|>";
+
+static bool feed(TokenizerTrainer *trainer, const char *text, Error *err) {
+    return tokenizer_trainer_feed(trainer, text, strlen(text), err);
+}
+
+static bool feed_records(TokenizerTrainer *trainer, const DataSet *data, const Layout *layout,
+                         Error *err) {
+    for (size_t i = 0; i < data->records; i++) {
+        const Record *record = &data->record[i];
+        for (size_t j = 0; j < record->messages; j++) {
+            if (!feed(trainer, record->message[j].text, err)) {
+                return false;
+            }
+        }
+        for (size_t j = 0; j < record->completions; j++) {
+            if (!feed(trainer, record->completion[j], err)) {
+                return false;
+            }
+        }
+        if (record->messages == 1 && layout->separator != NULL &&
+            !feed(trainer, layout->separator, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A run from scratch trains its tokenizer on its own data: tokenizer.train, or the run's records. */
+static Tokenizer *train_tokenizer(const Settings *settings, const DataSet *data,
+                                  const Layout *layout, Log *log, Error *err) {
+    TokenizerTrainer *trainer = tokenizer_trainer_create(err);
+    if (trainer == NULL) {
+        return NULL;
+    }
+    Tokenizer *tokenizer = NULL;
+    DataSet own = {0};
+    const DataSet *source = data;
+    bool ok = true;
+    if (settings->tokenizer.train.count > 0) {
+        DataOptions options = stage_data_options(settings, ~0u);
+        ok = dataset_read(&own, &settings->tokenizer.train, &options, err);
+        source = &own;
+    }
+    if (ok && feed_records(trainer, source, layout, err)) {
+        const char *special[] = {end_of_text};
+        TokenizerTraining training = {
+            .vocabulary = (size_t)settings->tokenizer.vocabulary,
+            .minimum_count = (size_t)settings->tokenizer.minimum_count,
+            .special = special,
+            .specials = 1,
+            .eos = end_of_text,
+        };
+        tokenizer = tokenizer_trainer_finish(trainer, &training, err);
+    }
+    if (tokenizer != NULL) {
+        log_info(log, "tokenizer: trained on %zu records, %zu tokens in the vocabulary",
+                 source->records, tokenizer_vocabulary(tokenizer));
+    }
+    dataset_done(&own);
+    tokenizer_trainer_free(trainer);
+    return tokenizer;
+}
+
+static bool replace(char **field, const char *value, Error *err) {
+    if (value == NULL) {
+        return true;
+    }
+    char *copy = mem_strdup(value, err);
+    if (copy == NULL) {
+        return false;
+    }
+    free(*field);
+    *field = copy;
+    return true;
+}
+
+static bool load_layout(const Settings *settings, Layout *layout, Error *err) {
+    bool found = false;
+    if (settings->layout.name == NULL && settings->model.path != NULL &&
+        !layout_load(layout, settings->model.path, &found, err)) {
+        return false;
+    }
+    const char *name = settings->layout.name == NULL ? "plain" : settings->layout.name;
+    if (!found && !layout_init(layout, name, err)) {
+        return false;
+    }
+    return replace(&layout->separator, settings->layout.separator, err) &&
+           replace(&layout->prefix, settings->layout.prefix, err) &&
+           replace(&layout->eos, settings->layout.eos, err);
+}
+
+bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,
+                     Layout *layout, Log *log, Error *err) {
+    if (!load_layout(settings, layout, err)) {
+        layout_done(layout);
+        return false;
+    }
+    const char *path =
+        settings->tokenizer.path != NULL ? settings->tokenizer.path : settings->model.path;
+    *tokenizer = path != NULL ? tokenizer_load(path, err)
+                              : train_tokenizer(settings, data, layout, log, err);
+    int32_t eos;
+    if (*tokenizer == NULL || !layout_eos(layout, *tokenizer, &eos, err)) {
+        tokenizer_free(*tokenizer);
+        *tokenizer = NULL;
+        layout_done(layout);
+        return false;
+    }
+    return true;
+}
+
+static bool fresh_config(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
+                         int head, size_t labels, ModelConfig *config, Error *err) {
+    int32_t eos;
+    if (!layout_eos(layout, tokenizer, &eos, err)) {
+        return false;
+    }
+    float dropout = (float)settings->model.fresh.dropout;
+    *config = (ModelConfig){
+        .family = model_family("gpt2"),
+        .layers = (size_t)settings->model.fresh.layers,
+        .heads = (size_t)settings->model.fresh.heads,
+        .width = (size_t)settings->model.fresh.width,
+        .inner = (size_t)(settings->model.fresh.inner > 0 ? settings->model.fresh.inner
+                                                          : 4 * settings->model.fresh.width),
+        .vocabulary = tokenizer_vocabulary(tokenizer),
+        .context = (size_t)settings->model.fresh.context,
+        .norm_epsilon = 1e-5f,
+        .tied = true,
+        .head = head < 0 ? HEAD_LM : (HeadKind)head,
+        .labels = labels,
+        .dropout_embedding = dropout,
+        .dropout_residual = dropout,
+        .dropout_attention = dropout,
+        .eos = eos,
+        .bos = tokenizer_bos(tokenizer),
+        .pad = tokenizer_pad(tokenizer),
+    };
+    return model_config_check(config, err);
+}
+
+static void set_dropout(const Settings *settings, Model *model) {
+    if (settings->train.dropout >= 0) {
+        float dropout = (float)settings->train.dropout;
+        model->config.dropout_embedding = dropout;
+        model->config.dropout_residual = dropout;
+        model->config.dropout_attention = dropout;
+    }
+}
+
+bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
+                      int head, size_t labels, Model *model, bool *fresh_head, Log *log,
+                      Error *err) {
+    if (settings->model.path != NULL) {
+        if (!model_load(model, settings->model.path, head, labels, fresh_head, err)) {
+            return false;
+        }
+        if (tokenizer_vocabulary(tokenizer) > model->config.vocabulary) {
+            error_set(err, ERROR_CONFIG,
+                      "the tokenizer has %zu ids but the model %s only %zu rows of embeddings; "
+                      "use the tokenizer that the model was trained with",
+                      tokenizer_vocabulary(tokenizer), settings->model.path,
+                      model->config.vocabulary);
+            model_done(model);
+            return false;
+        }
+    } else if (settings->model.fresh.layers > 0) {
+        ModelConfig config = {0};
+        if (!fresh_config(settings, tokenizer, layout, head, labels, &config, err) ||
+            !model_create(model, &config, err)) {
+            return false;
+        }
+        model_initialize(model, (uint64_t)settings->train.seed);
+        if (fresh_head != NULL) {
+            *fresh_head = true;
+        }
+    } else {
+        return error_set(err, ERROR_CONFIG,
+                         "no model is given; name a folder with --model DIR, or an architecture "
+                         "with --set model.new.layers=… and its companions");
+    }
+    set_dropout(settings, model);
+    if (settings->model.freeze > 0) {
+        model_freeze(model, (size_t)settings->model.freeze);
+    }
+    const ModelConfig *c = &model->config;
+    log_info(log,
+             "model: %s, %zu layers, width %zu, %zu heads, vocabulary %zu, context %zu, "
+             "%.2f M parameters",
+             settings->model.path == NULL ? "new" : settings->model.path, c->layers, c->width,
+             c->heads, c->vocabulary, c->context, (double)model->count / 1e6);
+    return true;
+}
+
+bool stage_save_model(const Model *model, const Tokenizer *tokenizer, const Layout *layout,
+                      const char *folder, Error *err) {
+    return file_make_folders(folder, err) && model_save(model, folder, err) &&
+           tokenizer_save(tokenizer, folder, err) && layout_save(layout, folder, err);
+}
+
+bool stage_render_completion(const Tokenizer *tokenizer, const Completion *completion, Str *text,
+                             Error *err) {
+    return tokenizer_decode(tokenizer, completion->id, completion->count, true, true, text, err) &&
+           str_ok(text, err);
+}
