@@ -64,11 +64,11 @@ typedef struct FileMap {
 bool file_map(FileMap *map, const char *path, Error *err);
 void file_unmap(FileMap *map);
 
-/* Lines of a plain or gzip file. A line ends in LF or CR LF, which are cut off; the last one may lack
- * it. A byte-order mark at the beginning is skipped. */
+/* Lines of a plain or gzip file, unpacked under the rules of file_read. A line ends in LF or CR LF,
+ * which are cut off; the last one may lack it. A byte-order mark at the beginning is skipped. */
 typedef struct LineReader {
     char *path;   /* owned */
-    void *stream; /* gzFile */
+    void *source; /* the open file and what unpacks it; owned */
     Str line;     /* the current line */
     long number;  /* its number, from 1 */
     size_t limit; /* bytes a line may have; longer is ERROR_DATA */

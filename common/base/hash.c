@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/base/hash.h"
+
+#include <stdio.h>
+#include <xxhash.h>
+
+#include "common/base/file.h"
+
+uint64_t hash_bytes(const void *data, size_t n) {
+    return XXH3_64bits(data, n);
+}
+
+static void hexadecimal(XXH128_hash_t hash, char out[HASH_TEXT]) {
+    snprintf(out, HASH_TEXT, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+}
+
+void hash_hex(const void *data, size_t n, char out[HASH_TEXT]) {
+    hexadecimal(XXH3_128bits(data, n), out);
+}
+
+bool hash_file(const char *path, char out[HASH_TEXT], uint64_t *size, Error *err) {
+    FileMap map;
+    if (!file_map(&map, path, err)) {
+        return false;
+    }
+    hexadecimal(XXH3_128bits(map.data, map.size), out);
+    *size = map.size;
+    file_unmap(&map);
+    return true;
+}
