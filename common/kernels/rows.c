@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Compiled several times; ROWS names the table that this compilation defines.
+ */
+#include "common/kernels/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* exp(x) to about 1e-7 relative: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes expf). Below -87.3
+ * it gives the smallest normal numbers' size instead of a denormal; above 88.3 it saturates. */
+static inline float fast_exp(float x) {
+    x = x < -87.33f ? -87.33f : x;
+    x = x > 88.37f ? 88.37f : x;
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    float shifted = x * 1.44269504088896341f + magic;
+    float n = shifted - magic;
+    float r = x - n * 0.693359375f;
+    r -= n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    int32_t exponent = (bits + 127) << 23; /* the low bits of `shifted` are n */
+    float scale;
+    memcpy(&scale, &exponent, sizeof scale);
+    return p * scale;
+}
+
+static void add(float *restrict y, const float *restrict x, const float *restrict b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] + b[i];
+    }
+}
+
+static void axpy(float *restrict y, float a, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += a * x[i];
+    }
+}
+
+static void scale_row(float *restrict y, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] *= a;
+    }
+}
+
+static float dot(const float *restrict x, const float *restrict y, size_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
+static const float gelu_outer = 1.5957691216057308f; /* 2 sqrt(2 / pi) */
+static const float gelu_cubic = 0.044715f;
+
+static void bias_gelu(float *restrict x, float *restrict y, const float *restrict b, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i] + b[i];
+        float e = fast_exp(-gelu_outer * (v + gelu_cubic * v * v * v));
+        x[i] = v;
+        y[i] = v / (1.0f + e);
+    }
+}
+
+static void gelu_backward(float *dx, const float *restrict x, const float *dy, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i];
+        float e = fast_exp(-gelu_outer * (v + gelu_cubic * v * v * v));
+        float s = 1.0f / (1.0f + e);
+        float slope = gelu_outer * (1.0f + 3.0f * gelu_cubic * v * v);
+        dx[i] = dy[i] * (s + v * s * (1.0f - s) * slope);
+    }
+}
+
+static void norm(float *restrict y, float *mean, float *rstd, const float *restrict x,
+                 const float *restrict w, const float *restrict b, float epsilon, size_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i];
+    }
+    float m = sum / (float)n;
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (size_t i = 0; i < n; i++) {
+        squares += (x[i] - m) * (x[i] - m);
+    }
+    float r = 1.0f / sqrtf(squares / (float)n + epsilon);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (x[i] - m) * r * w[i] + b[i];
+    }
+    *mean = m;
+    *rstd = r;
+}
+
+static void norm_backward(float *restrict dx, const float *restrict dy, const float *restrict x,
+                          float mean, float rstd, const float *restrict w, size_t n) {
+    float sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+    for (size_t i = 0; i < n; i++) {
+        float g = dy[i] * w[i];
+        sum += g;
+        product += g * (x[i] - mean);
+    }
+    float a = sum / (float)n;
+    float b = product * rstd * rstd / (float)n;
+    for (size_t i = 0; i < n; i++) {
+        dx[i] += (dy[i] * w[i] - a - (x[i] - mean) * b) * rstd;
+    }
+}
+
+static void norm_parameters(float *restrict dw, float *restrict db, const float *restrict dy,
+                            const float *restrict x, float mean, float rstd, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        dw[i] += dy[i] * (x[i] - mean) * rstd;
+        db[i] += dy[i];
+    }
+}
+
+static float row_max(const float *x, size_t n) {
+    float largest = -INFINITY;
+#pragma omp simd reduction(max : largest)
+    for (size_t i = 0; i < n; i++) {
+        largest = x[i] > largest ? x[i] : largest;
+    }
+    return largest;
+}
+
+static float row_exp(float *y, const float *x, float shift, size_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        float e = fast_exp(x[i] - shift);
+        y[i] = e;
+        sum += e;
+    }
+    return sum;
+}
+
+static float exp_sum(const float *x, float shift, size_t n, float *weighted) {
+    float sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+    for (size_t i = 0; i < n; i++) {
+        float z = x[i] - shift;
+        float e = fast_exp(z);
+        sum += e;
+        product += e * z;
+    }
+    *weighted = product;
+    return sum;
+}
+
+static void logits_backward(float *restrict x, float lse, float a, float b, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float logp = x[i] - lse;
+        x[i] = -fast_exp(logp) * (a + b * logp);
+    }
+}
+
+static void softmax_backward(float *s, const float *restrict p, const float *dp, float delta,
+                             float scale, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        s[i] = p[i] * (dp[i] - delta) * scale;
+    }
+}
+
+enum { LANES = 8 };
+
+/* Eight Philox blocks side by side; out[j][l] is word j of block first + l. */
+static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t out[4][LANES]) {
+    for (uint32_t l = 0; l < LANES; l++) {
+        out[0][l] = row->word[0] | (first + l);
+        out[1][l] = row->word[1];
+        out[2][l] = row->word[2];
+        out[3][l] = row->word[3];
+    }
+    uint32_t k0 = row->key[0], k1 = row->key[1];
+    for (int round = 0; round < 10; round++) {
+        for (int l = 0; l < LANES; l++) {
+            uint64_t a = (uint64_t)out[0][l] * 0xD2511F53u;
+            uint64_t b = (uint64_t)out[2][l] * 0xCD9E8D57u;
+            uint32_t y0 = (uint32_t)(b >> 32) ^ out[1][l] ^ k0;
+            uint32_t y2 = (uint32_t)(a >> 32) ^ out[3][l] ^ k1;
+            out[1][l] = (uint32_t)b;
+            out[3][l] = (uint32_t)a;
+            out[0][l] = y0;
+            out[2][l] = y2;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+}
+
+static void dropout(float *y, const float *x, const DropoutRow *row, uint32_t threshold, float scale,
+                    size_t n) {
+    uint32_t random[4][LANES];
+    for (size_t i = 0; i < n; i += 4 * LANES) {
+        philox_lanes(row, (uint32_t)(i / 4), random);
+        const uint32_t *flat = &random[0][0];
+        size_t m = n - i < 4 * LANES ? n - i : 4 * LANES;
+#pragma omp simd
+        for (size_t j = 0; j < m; j++) {
+            float kept = x[i + j] * scale;
+            y[i + j] = flat[j] >= threshold ? kept : 0.0f;
+        }
+    }
+}
+
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+extern const RowKernels ROWS;
+const RowKernels ROWS = {
+    .name = TEXT(ROWS),
+    .add = add,
+    .axpy = axpy,
+    .scale = scale_row,
+    .dot = dot,
+    .bias_gelu = bias_gelu,
+    .gelu_backward = gelu_backward,
+    .norm = norm,
+    .norm_backward = norm_backward,
+    .norm_parameters = norm_parameters,
+    .max = row_max,
+    .exp = row_exp,
+    .exp_sum = exp_sum,
+    .logits_backward = logits_backward,
+    .softmax_backward = softmax_backward,
+    .dropout = dropout,
+};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * RowKernels: the loops over a row of floats that a compiler vectorizes. One source (rows.c) is
+ * compiled once for every instruction set that pays; row_kernels() gives the best one this CPU runs.
+ * Pointers may not overlap unless a comment says so. Lengths may be any number, also 0 where a sum has
+ * a meaning.
+ */
+#ifndef RLHF_KERNELS_ROWS_H
+#define RLHF_KERNELS_ROWS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Which random numbers a row of a dropout mask gets: Philox4x32-10 with this key and the counter
+ * (block | word0, word1, word2, word3). Element c uses output word (c % 32) / 8 of block
+ * 8 (c / 32) + c % 8, so that eight blocks are computed side by side. */
+typedef struct DropoutRow {
+    uint32_t key[2];
+    uint32_t word[4]; /* the low 16 bits of word[0] are free for the block: rows < 2^18 elements */
+} DropoutRow;
+
+typedef struct RowKernels {
+    const char *name;
+
+    /* y = x + b */
+    void (*add)(float *y, const float *x, const float *b, size_t n);
+    /* y += a x */
+    void (*axpy)(float *y, float a, const float *x, size_t n);
+    /* y *= a */
+    void (*scale)(float *y, float a, size_t n);
+    float (*dot)(const float *x, const float *y, size_t n);
+
+    /* x += b, y = gelu(x): GELU in tanh form, which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)). */
+    void (*bias_gelu)(float *x, float *y, const float *b, size_t n);
+    /* dx = dy gelu'(x); dx may be dy */
+    void (*gelu_backward)(float *dx, const float *x, const float *dy, size_t n);
+
+    /* y = (x - mean) rstd w + b; rstd = 1 / sqrt(variance + epsilon), biased variance */
+    void (*norm)(float *y, float *mean, float *rstd, const float *x, const float *w, const float *b,
+                 float epsilon, size_t n);
+    /* dx += d of the above */
+    void (*norm_backward)(float *dx, const float *dy, const float *x, float mean, float rstd,
+                          const float *w, size_t n);
+    /* dw += dy (x - mean) rstd, db += dy */
+    void (*norm_parameters)(float *dw, float *db, const float *dy, const float *x, float mean,
+                            float rstd, size_t n);
+
+    float (*max)(const float *x, size_t n); /* -infinity when n = 0 */
+    /* y = exp(x - shift), returns the sum; y may be x */
+    float (*exp)(float *y, const float *x, float shift, size_t n);
+    /* returns sum exp(x - shift); *weighted = sum exp(x - shift) (x - shift) */
+    float (*exp_sum)(const float *x, float shift, size_t n, float *weighted);
+    /* x_j becomes -p_j (a + b (x_j - lse)), p = exp(x - lse): the part of d logits that a row's
+     * log-prob (a) and entropy (b) share among all classes */
+    void (*logits_backward)(float *x, float lse, float a, float b, size_t n);
+
+    /* s = p (dp - delta) scale; s may be dp */
+    void (*softmax_backward)(float *s, const float *p, const float *dp, float delta, float scale,
+                             size_t n);
+
+    /* y = x scale where the random number is at least threshold, else 0; y may be x */
+    void (*dropout)(float *y, const float *x, const DropoutRow *row, uint32_t threshold, float scale,
+                    size_t n);
+} RowKernels;
+
+/* The best table for this CPU. */
+const RowKernels *row_kernels(void);
+
+/* Every table this CPU can run, the portable one first; NULL past the end. For tests. */
+const RowKernels *row_kernels_at(size_t i);
+
+#endif
