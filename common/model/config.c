@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/model/config.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/model/family.h"
+
+enum {
+    LAYERS_LIMIT = 4096,
+    WIDTH_LIMIT = 1 << 17,
+    INNER_LIMIT = 1 << 20,
+    VOCABULARY_LIMIT = 1 << 22,
+    CONTEXT_LIMIT = 1 << 22,
+    LABELS_LIMIT = 1 << 16,
+    CONFIG_BYTES = 16 << 20,
+};
+
+/* The file's text beside its tree, so that an error can say where. */
+typedef struct Source {
+    const char *path;
+    Str text;
+    cJSON *json;
+} Source;
+
+static bool refuse(const Source *source, const char *key, const char *expected, Error *err) {
+    long line = 0, column = 0;
+    char what[80];
+    const cJSON *item = json_member(source->json, key);
+    json_locate(source->text.data, source->text.size, key, false, &line, &column);
+    if (item == NULL) {
+        return error_at(err, ERROR_DATA, source->path, 0, 0, "'%s' is missing, %s was expected",
+                        key, expected);
+    }
+    return error_at(err, ERROR_DATA, source->path, line, column, "'%s' is %s, %s was expected", key,
+                    json_describe(item, what, sizeof what), expected);
+}
+
+static double get(const ModelConfig *config, const ConfigKey *key) {
+    const char *at = (const char *)config + key->offset;
+    switch (key->kind) {
+    case CONFIG_SIZE:
+        return (double)*(const size_t *)(const void *)at;
+    case CONFIG_FLOAT:
+        return (double)*(const float *)(const void *)at;
+    case CONFIG_BOOL:
+        return *(const bool *)(const void *)at ? 1.0 : 0.0;
+    case CONFIG_ID:
+        return (double)*(const int32_t *)(const void *)at;
+    }
+    return 0.0;
+}
+
+static void set(ModelConfig *config, const ConfigKey *key, double value) {
+    char *at = (char *)config + key->offset;
+    switch (key->kind) {
+    case CONFIG_SIZE:
+        *(size_t *)(void *)at = (size_t)value;
+        break;
+    case CONFIG_FLOAT:
+        *(float *)(void *)at = (float)value;
+        break;
+    case CONFIG_BOOL:
+        *(bool *)(void *)at = value != 0.0;
+        break;
+    case CONFIG_ID:
+        *(int32_t *)(void *)at = (int32_t)value;
+        break;
+    }
+}
+
+/* The number that a JSON value gives a key; false if it is of the wrong kind. */
+static bool value_of(ConfigKind kind, const cJSON *item, double *value) {
+    int64_t whole = 0;
+    switch (kind) {
+    case CONFIG_SIZE:
+        if (!json_integer(item, 0, INT32_MAX, &whole)) {
+            return false;
+        }
+        *value = (double)whole;
+        return true;
+    case CONFIG_FLOAT:
+        *value = cJSON_IsNumber(item) ? (double)(float)item->valuedouble : -1.0;
+        return *value >= 0.0 && isfinite(*value);
+    case CONFIG_BOOL:
+        *value = cJSON_IsTrue(item) ? 1.0 : 0.0;
+        return cJSON_IsBool(item);
+    case CONFIG_ID:
+        *value = -1.0;
+        if (cJSON_IsNull(item)) {
+            return true;
+        }
+        if (!json_integer(item, -1, INT32_MAX, &whole)) {
+            return false;
+        }
+        *value = (double)whole;
+        return true;
+    }
+    return false;
+}
+
+static const char *const kind_text[] = {
+    [CONFIG_SIZE] = "a whole number",
+    [CONFIG_FLOAT] = "a number from 0",
+    [CONFIG_BOOL] = "true or false",
+    [CONFIG_ID] = "one token id or null",
+};
+
+/* The value of a key as the file gives it, its default applied. */
+static bool key_value(const Source *source, const ConfigKey *key, double *value, Error *err) {
+    const cJSON *item = json_member(source->json, key->key);
+    if (item == NULL || (cJSON_IsNull(item) && key->kind != CONFIG_BOOL)) {
+        if (key->initial == NULL) {
+            return refuse(source, key->key, kind_text[key->kind], err);
+        }
+        cJSON *initial = cJSON_Parse(key->initial);
+        bool ok = initial != NULL && value_of(key->kind, initial, value);
+        cJSON_Delete(initial);
+        return ok || error_set(err, ERROR_OS, "out of memory");
+    }
+    return value_of(key->kind, item, value) || refuse(source, key->key, kind_text[key->kind], err);
+}
+
+/* What a value means once all keys are known: an inner width of 0 is the family's, an id beyond the
+ * vocabulary is none. */
+static double meaning(const ModelConfig *config, const ConfigKey *key, double value) {
+    if (key->kind == CONFIG_SIZE && key->offset == offsetof(ModelConfig, inner) && value == 0.0) {
+        return (double)mem_mul(config->family->inner_factor, config->width);
+    }
+    if (key->kind == CONFIG_ID && value >= (double)config->vocabulary) {
+        return -1.0;
+    }
+    return value;
+}
+
+static bool fixed_read(const Source *source, const ModelFamily *family, Error *err) {
+    for (size_t i = 0; i < family->fixed_keys; i++) {
+        const ConfigFixed *fixed = &family->fixed[i];
+        const cJSON *item = json_member(source->json, fixed->key);
+        bool allowed = item == NULL;
+        Str expected = {0};
+        for (size_t k = 0; k < 4 && fixed->allowed[k] != NULL; k++) {
+            cJSON *value = cJSON_Parse(fixed->allowed[k]);
+            allowed = allowed || cJSON_Compare(item, value, true);
+            cJSON_Delete(value);
+            str_appendf(&expected, "%s%s", k > 0 ? " or " : "", fixed->allowed[k]);
+        }
+        if (!allowed) {
+            refuse(source, fixed->key, str_text(&expected), err);
+            error_wrap(err, "this program does not compute what the model asks for");
+        }
+        str_done(&expected);
+        if (!allowed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool family_read(ModelConfig *config, const Source *source, Error *err) {
+    const char *type = json_string(json_member(source->json, "model_type"));
+    Str known = {0};
+    for (size_t i = 0; family_at(i) != NULL; i++) {
+        str_appendf(&known, "%s\"%s\"", i > 0 ? " or " : "", family_at(i)->name);
+    }
+    config->family = type != NULL ? family_find(type) : NULL;
+    if (config->family == NULL) {
+        if (type != NULL) {
+            error_at(err, ERROR_DATA, source->path, 0, 0,
+                     "the model is a '%.64s'; this program computes %s", type, str_text(&known));
+        } else {
+            refuse(source, "model_type", str_text(&known), err);
+        }
+    }
+    str_done(&known);
+    return config->family != NULL;
+}
+
+static bool head_read(ModelConfig *config, const Source *source, Error *err) {
+    const ModelFamily *family = config->family;
+    const cJSON *list = json_member(source->json, "architectures");
+    if (list == NULL || cJSON_IsNull(list)) {
+        config->head = HEAD_LM;
+        return true;
+    }
+    const char *name = cJSON_IsArray(list) ? json_string(list->child) : NULL;
+    if (name != NULL && strcmp(name, family->lm_architecture) == 0) {
+        config->head = HEAD_LM;
+    } else if (name != NULL && strcmp(name, family->score_architecture) == 0) {
+        config->head = HEAD_SCORES;
+    } else {
+        return error_at(err, ERROR_DATA, source->path, 0, 0,
+                        "'architectures' begins with %.64s; %s or %s was expected",
+                        name != NULL ? name : "no name", family->lm_architecture,
+                        family->score_architecture);
+    }
+    return true;
+}
+
+static bool label_names_read(ModelConfig *config, const Source *source, const cJSON *names,
+                             Error *err) {
+    config->label_name = mem_alloc(config->labels, sizeof(char *), err);
+    if (config->label_name == NULL) {
+        return false;
+    }
+    for (const cJSON *item = names->child; item != NULL; item = item->next) {
+        char *end = NULL;
+        unsigned long index = strtoul(item->string, &end, 10);
+        const char *text = json_string(item);
+        if (end == item->string || *end != '\0' || index >= config->labels || text == NULL ||
+            config->label_name[index] != NULL) {
+            return error_at(err, ERROR_DATA, source->path, 0, 0,
+                            "'id2label' has the entry '%.64s'; numbers from 0 to %zu, each with a "
+                            "name, were expected",
+                            item->string, config->labels - 1);
+        }
+        config->label_name[index] = mem_strdup(text, err);
+        if (config->label_name[index] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool labels_read(ModelConfig *config, const Source *source, Error *err) {
+    const cJSON *number = json_member(source->json, "num_labels");
+    const cJSON *names = json_member(source->json, "id2label");
+    int64_t labels = 2; /* transformers' default */
+    if (number != NULL && !json_integer(number, 1, LABELS_LIMIT, &labels)) {
+        return refuse(source, "num_labels", "a number from 1", err);
+    }
+    if (names != NULL && !cJSON_IsNull(names)) {
+        if (!cJSON_IsObject(names)) {
+            return refuse(source, "id2label", "an object", err);
+        }
+        int64_t named = cJSON_GetArraySize(names);
+        if (number != NULL && named != labels) {
+            return error_at(err, ERROR_DATA, source->path, 0, 0,
+                            "'num_labels' is %lld, but 'id2label' names %lld", (long long)labels,
+                            (long long)named);
+        }
+        labels = named;
+    }
+    if (labels < 1 || labels > LABELS_LIMIT) {
+        return error_at(err, ERROR_DATA, source->path, 0, 0,
+                        "'id2label' names %lld labels, 1 to %d were expected", (long long)labels,
+                        LABELS_LIMIT);
+    }
+    config->labels = (size_t)labels;
+    if (labels > 1 && cJSON_IsObject(names) && !label_names_read(config, source, names, err)) {
+        return false;
+    }
+    const cJSON *problem = json_member(source->json, "problem_type");
+    const char *kind = json_string(problem);
+    config->regression = kind != NULL && strcmp(kind, "regression") == 0;
+    if (problem != NULL && !cJSON_IsNull(problem) && !config->regression &&
+        (kind == NULL || strcmp(kind, "single_label_classification") != 0)) {
+        return refuse(source, "problem_type", "regression or single_label_classification", err);
+    }
+    const cJSON *bias = json_member(source->json, "reward_bias");
+    if (bias != NULL && (!cJSON_IsNumber(bias) || !isfinite((float)bias->valuedouble))) {
+        return refuse(source, "reward_bias", "a number", err);
+    }
+    config->reward_bias = bias != NULL ? (float)bias->valuedouble : 0.0f;
+    return true;
+}
+
+static bool config_parse(ModelConfig *config, const Source *source, Error *err) {
+    if (!cJSON_IsObject(source->json)) {
+        return error_at(err, ERROR_DATA, source->path, 1, 1, "an object was expected");
+    }
+    if (!family_read(config, source, err) || !fixed_read(source, config->family, err)) {
+        return false;
+    }
+    const ModelFamily *family = config->family;
+    for (size_t i = 0; i < family->keys; i++) {
+        double value;
+        if (!key_value(source, &family->key[i], &value, err)) {
+            return false;
+        }
+        set(config, &family->key[i], value);
+    }
+    for (size_t i = 0; i < family->keys; i++) {
+        set(config, &family->key[i],
+            meaning(config, &family->key[i], get(config, &family->key[i])));
+    }
+    if (!head_read(config, source, err) ||
+        (config->head == HEAD_SCORES && !labels_read(config, source, err))) {
+        return false;
+    }
+    if (!model_config_check(config, err)) {
+        if (err != NULL) {
+            Error inner = *err;
+            error_at(err, ERROR_DATA, source->path, 0, 0, "%s", inner.text);
+        }
+        return false;
+    }
+    return true;
+}
+
+static bool source_read(Source *source, const char *path, Error *err) {
+    static const JsonLimits limits = {CONFIG_BYTES, 32, 1000000, false};
+    *source = (Source){.path = path};
+    if (!file_read(path, CONFIG_BYTES, &source->text, err)) {
+        return false;
+    }
+    source->json = json_parse(str_text(&source->text), source->text.size, path, 1, &limits, err);
+    return source->json != NULL;
+}
+
+bool model_config_read(ModelConfig *config, const char *folder, Error *err) {
+    *config = (ModelConfig){.eos = -1, .bos = -1, .pad = -1};
+    Source source = {0}, generation = {0};
+    char *path = file_join(folder, "config.json", err);
+    char *generation_path = path != NULL ? file_join(folder, "generation_config.json", err) : NULL;
+    bool ok = generation_path != NULL && source_read(&source, path, err) &&
+              config_parse(config, &source, err);
+    if (ok && file_exists(generation_path)) {
+        ok = source_read(&generation, generation_path, err);
+        if (ok && !cJSON_IsObject(generation.json)) {
+            ok = error_at(err, ERROR_DATA, generation_path, 1, 1, "an object was expected");
+        }
+    }
+    config->json = source.json;
+    config->generation = generation.json;
+    str_done(&source.text);
+    str_done(&generation.text);
+    free(path);
+    free(generation_path);
+    if (!ok) {
+        model_config_done(config);
+    }
+    return ok;
+}
+
+static void label_names_free(ModelConfig *config) {
+    for (size_t i = 0; config->label_name != NULL && i < config->labels; i++) {
+        free(config->label_name[i]);
+    }
+    free(config->label_name);
+    config->label_name = NULL;
+}
+
+void model_config_done(ModelConfig *config) {
+    label_names_free(config);
+    cJSON_Delete(config->json);
+    cJSON_Delete(config->generation);
+    *config = (ModelConfig){0};
+}
+
+void model_config_set_head(ModelConfig *config, HeadKind head, size_t labels) {
+    label_names_free(config);
+    config->head = head;
+    config->labels = labels;
+    config->regression = false;
+    config->reward_bias = 0.0f;
+}
+
+bool model_config_copy(ModelConfig *to, const ModelConfig *from, Error *err) {
+    *to = *from;
+    to->label_name = NULL;
+    to->json = cJSON_Duplicate(from->json, true);
+    to->generation = cJSON_Duplicate(from->generation, true);
+    bool ok = (from->json == NULL || to->json != NULL) &&
+              (from->generation == NULL || to->generation != NULL);
+    if (!ok) {
+        error_set(err, ERROR_OS, "out of memory copying a model's configuration");
+    }
+    if (ok && from->label_name != NULL) {
+        to->label_name = mem_alloc(from->labels, sizeof(char *), err);
+        ok = to->label_name != NULL;
+        for (size_t i = 0; i < from->labels && ok; i++) {
+            to->label_name[i] = mem_strdup(from->label_name[i], err);
+            ok = to->label_name[i] != NULL;
+        }
+    }
+    if (!ok) {
+        model_config_done(to);
+    }
+    return ok;
+}
+
+static bool size_check(const char *name, size_t value, size_t limit, Error *err) {
+    return (value >= 1 && value <= limit) ||
+           error_set(err, ERROR_CONFIG, "the model's %s is %zu; 1 to %zu was expected", name, value,
+                     limit);
+}
+
+static bool share_check(const char *name, float value, Error *err) {
+    return (value >= 0.0f && value < 1.0f) ||
+           error_set(err, ERROR_CONFIG,
+                     "the model's %s is %g; a number from 0 and below 1 was expected", name,
+                     (double)value);
+}
+
+static bool id_check(const char *name, int32_t id, size_t vocabulary, Error *err) {
+    return (id >= -1 && (id < 0 || (size_t)id < vocabulary)) ||
+           error_set(err, ERROR_CONFIG, "the model's %s is %d, but its vocabulary has %zu ids",
+                     name, (int)id, vocabulary);
+}
+
+bool model_config_check(const ModelConfig *config, Error *err) {
+    CHECK(config->family != NULL);
+    if (!size_check("number of layers", config->layers, LAYERS_LIMIT, err) ||
+        !size_check("width", config->width, WIDTH_LIMIT, err) ||
+        !size_check("number of heads", config->heads, config->width, err) ||
+        !size_check("inner width", config->inner, INNER_LIMIT, err) ||
+        !size_check("vocabulary", config->vocabulary, VOCABULARY_LIMIT, err) ||
+        !size_check("context", config->context, CONTEXT_LIMIT, err)) {
+        return false;
+    }
+    if (config->width % config->heads != 0) {
+        return error_set(err, ERROR_CONFIG, "a width of %zu is not a multiple of %zu heads",
+                         config->width, config->heads);
+    }
+    if (!(config->norm_epsilon > 0.0f && config->norm_epsilon <= 1.0f)) {
+        return error_set(err, ERROR_CONFIG,
+                         "the epsilon of the norms is %g; a small number above 0 was expected",
+                         (double)config->norm_epsilon);
+    }
+    if (config->head == HEAD_LM ? config->labels != 0
+                                : config->labels < 1 || config->labels > LABELS_LIMIT) {
+        return error_set(err, ERROR_CONFIG, "a model with this head cannot have %zu labels",
+                         config->labels);
+    }
+    return share_check("dropout of embeddings", config->dropout_embedding, err) &&
+           share_check("dropout of residuals", config->dropout_residual, err) &&
+           share_check("dropout of attention", config->dropout_attention, err) &&
+           id_check("EOS id", config->eos, config->vocabulary, err) &&
+           id_check("BOS id", config->bos, config->vocabulary, err) &&
+           id_check("pad id", config->pad, config->vocabulary, err);
+}
+
+/* Puts a value under a key, replacing what was there; takes `item` over. */
+static bool put(cJSON *object, const char *key, cJSON *item, Error *err) {
+    bool ok = item != NULL && (json_member(object, key) != NULL
+                                   ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, item)
+                                   : cJSON_AddItemToObject(object, key, item));
+    if (!ok) {
+        cJSON_Delete(item);
+        return error_set(err, ERROR_OS, "out of memory writing a model's configuration");
+    }
+    return true;
+}
+
+/* The double with the shortest decimal form that reads back to this float. */
+static double decimal(float value) {
+    Str text = {0};
+    json_put_float(&text, value);
+    double number = strtod(str_text(&text), NULL);
+    str_done(&text);
+    return number;
+}
+
+static cJSON *id_item(int32_t id) {
+    return id < 0 ? cJSON_CreateNull() : cJSON_CreateNumber((double)id);
+}
+
+static cJSON *key_item(const ModelConfig *config, const ConfigKey *key) {
+    double value = get(config, key);
+    switch (key->kind) {
+    case CONFIG_SIZE:
+        if (key->offset == offsetof(ModelConfig, inner) && value == meaning(config, key, 0.0)) {
+            return cJSON_CreateNull();
+        }
+        return cJSON_CreateNumber(value);
+    case CONFIG_FLOAT:
+        return cJSON_CreateNumber(decimal((float)value));
+    case CONFIG_BOOL:
+        return cJSON_CreateBool(value != 0.0);
+    case CONFIG_ID:
+        return id_item((int32_t)value);
+    }
+    return NULL;
+}
+
+static bool keys_write(const ModelConfig *config, cJSON *json, Error *err) {
+    const ModelFamily *family = config->family;
+    Source source = {.path = "config.json", .json = json};
+    for (size_t i = 0; i < family->keys; i++) {
+        const ConfigKey *key = &family->key[i];
+        double old;
+        bool same = config->json != NULL && key_value(&source, key, &old, NULL) &&
+                    meaning(config, key, old) == get(config, key);
+        if (!same && !put(json, key->key, key_item(config, key), err)) {
+            return false;
+        }
+        /* Other programs' converters read the context under its old name too. */
+        if (strcmp(key->key, "n_positions") == 0 &&
+            !put(json, "n_ctx", cJSON_CreateNumber(get(config, key)), err)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < family->fixed_keys && config->json == NULL; i++) {
+        if (!put(json, family->fixed[i].key, cJSON_Parse(family->fixed[i].allowed[0]), err)) {
+            return false;
+        }
+    }
+    return put(json, "dtype", cJSON_CreateString("float32"), err) &&
+           put(json, "torch_dtype", cJSON_CreateString("float32"), err);
+}
+
+static bool label_write(const ModelConfig *config, size_t i, cJSON *names, cJSON *ids, Error *err) {
+    char number[24], fallback[32];
+    snprintf(number, sizeof number, "%zu", i);
+    snprintf(fallback, sizeof fallback, "LABEL_%zu", i);
+    const char *name = config->label_name != NULL ? config->label_name[i] : fallback;
+    return put(names, number, cJSON_CreateString(name), err) &&
+           put(ids, name, cJSON_CreateNumber((double)i), err);
+}
+
+/* id2label and label2id; those of a file that has as many labels and no names of its own stay. */
+static bool labels_write(const ModelConfig *config, cJSON *json, Error *err) {
+    const cJSON *old = json_member(json, "id2label");
+    if (config->label_name == NULL && cJSON_IsObject(old) &&
+        (size_t)cJSON_GetArraySize(old) == config->labels) {
+        return true;
+    }
+    cJSON *names = cJSON_CreateObject(), *ids = cJSON_CreateObject();
+    bool ok = names != NULL && ids != NULL;
+    if (!ok) {
+        error_set(err, ERROR_OS, "out of memory writing a model's configuration");
+    }
+    for (size_t i = 0; i < config->labels && ok; i++) {
+        ok = label_write(config, i, names, ids, err);
+    }
+    if (!ok) {
+        cJSON_Delete(names);
+        cJSON_Delete(ids);
+        return false;
+    }
+    ok = put(json, "id2label", names, err);
+    return put(json, "label2id", ids, ok ? err : NULL) && ok;
+}
+
+static bool scores_write(const ModelConfig *config, cJSON *json, Error *err) {
+    int32_t pad = config->pad >= 0 && config->pad != config->eos ? config->pad
+                  : config->eos == 0                             ? 1
+                                                                 : 0;
+    bool ok = labels_write(config, json, err) &&
+              put(json, "num_labels", cJSON_CreateNumber((double)config->labels), err) &&
+              put(json, "pad_token_id", id_item(pad), err);
+    if (ok && config->regression) {
+        ok = put(json, "problem_type", cJSON_CreateString("regression"), err);
+    } else if (ok && config->labels > 1) {
+        ok = put(json, "problem_type", cJSON_CreateString("single_label_classification"), err);
+    }
+    return ok && (config->labels > 1 ||
+                  put(json, "reward_bias", cJSON_CreateNumber(decimal(config->reward_bias)), err));
+}
+
+static bool tree_write(const char *folder, const char *name, const cJSON *tree, Error *err) {
+    Str text = {0};
+    json_put_tree(&text, tree, true);
+    str_append_char(&text, '\n');
+    char *path = file_join(folder, name, err);
+    bool ok = path != NULL && str_ok(&text, err) && file_write(path, text.data, text.size, err);
+    free(path);
+    str_done(&text);
+    return ok;
+}
+
+static bool generation_write(const ModelConfig *config, const char *folder, Error *err) {
+    cJSON *json = config->generation != NULL ? cJSON_Duplicate(config->generation, true)
+                                             : cJSON_CreateObject();
+    bool ok =
+        json != NULL || error_set(err, ERROR_OS, "out of memory writing a model's configuration");
+    static const char *const names[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+    const int32_t ids[] = {config->bos, config->eos, config->pad};
+    for (size_t i = 0; i < 3 && ok; i++) {
+        /* A list of ids, or one that the model cannot say, stays as it was read. */
+        if (ids[i] >= 0 && !cJSON_IsArray(json_member(json, names[i]))) {
+            ok = put(json, names[i], id_item(ids[i]), err);
+        }
+    }
+    ok = ok && tree_write(folder, "generation_config.json", json, err);
+    cJSON_Delete(json);
+    return ok;
+}
+
+bool model_config_write(const ModelConfig *config, const char *folder, Error *err) {
+    const ModelFamily *family = config->family;
+    cJSON *json = config->json != NULL ? cJSON_Duplicate(config->json, true) : cJSON_CreateObject();
+    if (json == NULL) {
+        return error_set(err, ERROR_OS, "out of memory writing a model's configuration");
+    }
+    const char *name =
+        config->head == HEAD_SCORES ? family->score_architecture : family->lm_architecture;
+    bool ok = put(json, "architectures", cJSON_CreateStringArray(&name, 1), err) &&
+              put(json, "model_type", cJSON_CreateString(family->name), err) &&
+              keys_write(config, json, err);
+    if (ok && config->head == HEAD_SCORES) {
+        ok = scores_write(config, json, err);
+    } else {
+        cJSON_DeleteItemFromObjectCaseSensitive(json, "reward_bias");
+    }
+    ok = ok && tree_write(folder, "config.json", json, err) &&
+         (config->head == HEAD_SCORES || generation_write(config, folder, err));
+    cJSON_Delete(json);
+    return ok;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/hash.h"
+#include "common/base/memory.h"
+#include "common/base/parallel.h"
+#include "common/base/random.h"
+#include "common/model/family.h"
+#include "common/model/model.h"
+#include "common/model/parameters.h"
+
+static bool in_trunk(TensorScope scope) {
+    return scope != SCOPE_LM_HEAD && scope != SCOPE_SCORE_HEAD;
+}
+
+static void parameter_name(const ModelFamily *family, const TensorRow *row, int layer,
+                           char out[sizeof(((Parameter *)0)->name)]) {
+    size_t size = sizeof(((Parameter *)0)->name);
+    int n = snprintf(out, size, "%s", in_trunk(row->scope) ? family->trunk : "");
+    int m = snprintf(out + n, size - (size_t)n, row->name, (size_t)(layer < 0 ? 0 : layer));
+    CHECK(n >= 0 && m >= 0 && (size_t)(n + m) < size);
+}
+
+static size_t aligned(size_t floats) {
+    size_t padded = mem_add(floats, PARAMETER_ALIGN - 1);
+    return padded == SIZE_MAX ? SIZE_MAX : padded / PARAMETER_ALIGN * PARAMETER_ALIGN;
+}
+
+bool parameters_layout(Model *model, const ModelConfig *config, Error *err) {
+    *model = (Model){0};
+    if (!model_config_check(config, err)) {
+        return false;
+    }
+    size_t n = family_parameters(config);
+    model->parameter = mem_alloc(n, sizeof(Parameter), err);
+    if (model->parameter == NULL || !model_config_copy(&model->config, config, err)) {
+        model_done(model);
+        return false;
+    }
+    model->parameters = n;
+    for (size_t i = 0; i < n; i++) {
+        Parameter *parameter = &model->parameter[i];
+        const TensorRow *row = family_row(config, i, &parameter->layer);
+        parameter_name(config->family, row, parameter->layer, parameter->name);
+        parameter->count = 1;
+        for (int d = 0; d < 2 && row->shape[d] != EXTENT_NONE; d++) {
+            parameter->shape[d] = family_extent(config, row->shape[d]);
+            parameter->count = mem_mul(parameter->count, parameter->shape[d]);
+            parameter->rank = d + 1;
+        }
+        parameter->offset = model->count;
+        parameter->gradient = SIZE_MAX;
+        parameter->trainable = true;
+        parameter->decay = row->decay;
+        model->count = mem_add(model->count, aligned(parameter->count));
+    }
+    if (mem_mul(model->count, sizeof(float)) == SIZE_MAX) {
+        model_done(model);
+        return error_set(err, ERROR_OS, "a model of this size does not fit in memory");
+    }
+    return true;
+}
+
+bool parameters_allocate(Model *model, Error *err) {
+    model->data = mem_alloc_aligned(model->count, sizeof(float), err);
+    if (model->data == NULL) {
+        error_wrap(err, "the weights of the model");
+        model_done(model);
+        return false;
+    }
+    return true;
+}
+
+bool model_create(Model *model, const ModelConfig *config, Error *err) {
+    return parameters_layout(model, config, err) && parameters_allocate(model, err);
+}
+
+void model_done(Model *model) {
+    if (model->mapped) {
+        file_unmap(&model->map);
+    } else {
+        free(model->data);
+    }
+    free(model->parameter);
+    model_config_done(&model->config);
+    *model = (Model){0};
+}
+
+bool model_copy(Model *to, const Model *from, Error *err) {
+    if (!model_create(to, &from->config, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < to->parameters; i++) {
+        const Parameter *source = &from->parameter[i];
+        Parameter *parameter = &to->parameter[i];
+        parameter->trainable = source->trainable;
+        memcpy(to->data + parameter->offset, from->data + source->offset,
+               source->count * sizeof(float));
+    }
+    to->version = from->version + 1;
+    return true;
+}
+
+const Parameter *model_find(const Model *model, const char *name) {
+    for (size_t i = 0; i < model->parameters; i++) {
+        if (strcmp(model->parameter[i].name, name) == 0) {
+            return &model->parameter[i];
+        }
+    }
+    return NULL;
+}
+
+typedef struct Initialization {
+    Model *model;
+    uint64_t seed;
+} Initialization;
+
+static void initialize(Model *model, size_t i, uint64_t seed) {
+    const Parameter *parameter = &model->parameter[i];
+    float *out = model->data + parameter->offset;
+    int layer;
+    const TensorRow *row = family_row(&model->config, i, &layer);
+    double deviation = 0.02;
+    switch (row->init) {
+    case INIT_ZEROS:
+    case INIT_ONES:
+        for (size_t k = 0; k < parameter->count; k++) {
+            out[k] = row->init == INIT_ONES ? 1.0f : 0.0f;
+        }
+        return;
+    case INIT_NORMAL:
+        break;
+    case INIT_RESIDUAL:
+        deviation = 0.02 / sqrt(2.0 * (double)model->config.layers);
+        break;
+    case INIT_SCORE:
+        deviation = 1.0 / sqrt((double)model->config.width + 1.0);
+        break;
+    }
+    uint64_t name = hash_bytes(parameter->name, strlen(parameter->name));
+    Random random = random_stream(seed, RANDOM_INIT, name, 0);
+    random_fill_normal(&random, out, parameter->count, deviation);
+}
+
+static void initialize_range(void *context, size_t begin, size_t end, int thread) {
+    const Initialization *work = context;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        initialize(work->model, i, work->seed);
+    }
+}
+
+void model_initialize(Model *model, uint64_t seed) {
+    CHECK(!model->mapped);
+    Initialization work = {model, seed};
+    parallel_each(model->parameters, initialize_range, &work);
+    model->config.reward_bias = 0.0f;
+    model->version++;
+}
+
+void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
+    size_t i = family_index(&model->config, PART_SCORE, 0);
+    CHECK(!model->mapped && i != SIZE_MAX);
+    if (zero) {
+        memset(model->data + model->parameter[i].offset, 0,
+               model->parameter[i].count * sizeof(float));
+    } else {
+        initialize(model, i, seed);
+    }
+    model->config.reward_bias = 0.0f;
+    model->version++;
+}
+
+void model_freeze(Model *model, size_t layers) {
+    CHECK(layers <= model->config.layers || layers == SIZE_MAX);
+    for (size_t i = 0; i < model->parameters && layers > 0; i++) {
+        int layer;
+        const TensorRow *row = family_row(&model->config, i, &layer);
+        model->parameter[i].trainable =
+            layers == SIZE_MAX ? !in_trunk(row->scope) : layer >= 0 && (size_t)layer >= layers;
+    }
+}
+
+bool gradients_init(Gradients *gradients, Model *model, Error *err) {
+    CHECK(!model->mapped);
+    size_t count = 0;
+    for (size_t i = 0; i < model->parameters; i++) {
+        Parameter *parameter = &model->parameter[i];
+        parameter->gradient = parameter->trainable ? count : SIZE_MAX;
+        count += parameter->trainable ? aligned(parameter->count) : 0;
+    }
+    *gradients = (Gradients){mem_alloc_aligned(count, sizeof(float), err), count};
+    return gradients->data != NULL || error_wrap(err, "the gradients of the model");
+}
+
+void gradients_zero(Gradients *gradients) {
+    memset(gradients->data, 0, gradients->count * sizeof(float));
+}
+
+void gradients_done(Gradients *gradients) {
+    free(gradients->data);
+    *gradients = (Gradients){0};
+}
