@@ -45,7 +45,7 @@ const cJSON *json_member(const cJSON *object, const char *name);
 bool json_integer(const cJSON *item, int64_t minimum, int64_t maximum, int64_t *out);
 /* The string, or NULL if it is none. Escaped NULs were refused by the scan. */
 const char *json_string(const cJSON *item);
-/* "a string", "an object", "the number 3": for messages. Writes into a caller's buffer, returns it. */
+/* "the string \"abc\"", "an object", "the number 3": for messages. Writes into a caller's buffer, returns it. */
 const char *json_describe(const cJSON *item, char *buffer, size_t size);
 
 /* Writers: append to a Str. Numbers come out the shortest way that reads back to the same float or
