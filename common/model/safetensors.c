@@ -174,8 +174,8 @@ static bool tensor_read(const SafeTensors *file, const cJSON *item, const unsign
                 tensor->name, member->string);
         }
     }
-    size_t bytes;
-    const char *type_name;
+    size_t bytes = 0;
+    const char *type_name = "";
     if (!tensor_shape(file, item, tensor, &type_name, &bytes, err)) {
         return false;
     }
