@@ -204,8 +204,8 @@ static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t 
     }
 }
 
-static void dropout(float *y, const float *x, const DropoutRow *row, uint32_t threshold, float scale,
-                    size_t n) {
+static void dropout(float *y, const float *x, const DropoutRow *row, uint32_t threshold,
+                    float scale, size_t n) {
     uint32_t random[4][LANES];
     for (size_t i = 0; i < n; i += 4 * LANES) {
         philox_lanes(row, (uint32_t)(i / 4), random);

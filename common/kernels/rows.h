@@ -59,8 +59,8 @@ typedef struct RowKernels {
                              size_t n);
 
     /* y = x scale where the random number is at least threshold, else 0; y may be x */
-    void (*dropout)(float *y, const float *x, const DropoutRow *row, uint32_t threshold, float scale,
-                    size_t n);
+    void (*dropout)(float *y, const float *x, const DropoutRow *row, uint32_t threshold,
+                    float scale, size_t n);
 } RowKernels;
 
 /* The best table for this CPU. */

@@ -77,14 +77,16 @@ typedef struct TensorRow {
     bool decay; /* weight decay applies */
 } TensorRow;
 
-typedef enum NormKind { NORM_LAYER } NormKind;            /* LayerNorm with weight, bias, epsilon */
+typedef enum NormKind { NORM_LAYER } NormKind; /* LayerNorm with weight, bias, epsilon */
 typedef enum PositionKind { POSITION_LEARNED } PositionKind; /* added to the token embedding */
 typedef enum ActivationKind { ACTIVATION_GELU_NEW } ActivationKind; /* tanh form */
 typedef enum LinearOrder {
     LINEAR_IN_OUT, /* y = x W + b, W [in, out] ("Conv1D") */
     LINEAR_OUT_IN, /* y = x W^T + b, W [out, in] */
 } LinearOrder;
-typedef enum QkvOrder { QKV_BY_KIND } QkvOrder; /* a row's 3 C outputs are Q | K | V, heads inside */
+typedef enum QkvOrder {
+    QKV_BY_KIND
+} QkvOrder; /* a row's 3 C outputs are Q | K | V, heads inside */
 
 /* The mathematics of a block: x += attention(norm1(x)); x += down(activation(up(norm2(x)))). */
 typedef struct BlockOptions {

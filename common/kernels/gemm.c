@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/kernels/gemm.h"
+
+#include <cblas.h>
+
+#include "common/base/parallel.h"
+
+void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
+                    const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                    size_t ldc) {
+    for (size_t i = 0; i < m; i++) {
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t p = 0; p < k; p++) {
+                double x = ta == PLAIN ? a[i * lda + p] : a[p * lda + i];
+                double y = tb == PLAIN ? b[p * ldb + j] : b[j * ldb + p];
+                sum += x * y;
+            }
+            double old = beta == 0 ? 0 : (double)beta * c[i * ldc + j];
+            c[i * ldc + j] = (float)(alpha * sum + old);
+        }
+    }
+}
+
+void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
+                 const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                 size_t ldc) {
+    if (m == 0 || n == 0) {
+        return;
+    }
+    cblas_sgemm(CblasRowMajor, ta == PLAIN ? CblasNoTrans : CblasTrans,
+                tb == PLAIN ? CblasNoTrans : CblasTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
+                a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+}
+
+typedef struct Gemm {
+    Transpose ta, tb;
+    size_t m, n, k;
+    float alpha;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t ldb;
+    float beta;
+    float *c;
+    size_t ldc;
+} Gemm;
+
+static void gemm_rows(void *context, size_t begin, size_t end, int thread) {
+    const Gemm *g = context;
+    (void)thread;
+    gemm_serial(g->ta, g->tb, end - begin, g->n, g->k, g->alpha,
+                g->a + (g->ta == PLAIN ? begin * g->lda : begin), g->lda, g->b, g->ldb, g->beta,
+                g->c + begin * g->ldc, g->ldc);
+}
+
+static void gemm_columns(void *context, size_t begin, size_t end, int thread) {
+    const Gemm *g = context;
+    (void)thread;
+    gemm_serial(g->ta, g->tb, g->m, end - begin, g->k, g->alpha, g->a, g->lda,
+                g->b + (g->tb == PLAIN ? begin : begin * g->ldb), g->ldb, g->beta, g->c + begin,
+                g->ldc);
+}
+
+enum {
+    ROW_GRAIN = 24, /* a multiple of what micro-kernels take in one row direction */
+    COLUMN_GRAIN = 32,
+    SMALL_PRODUCT = 32 * 32 * 32, /* below this a second thread costs more than it gives */
+};
+
+void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha, const float *a,
+          size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
+    if (m * n * k <= SMALL_PRODUCT) {
+        gemm_serial(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+    Gemm g = {ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc};
+    if (m >= n) {
+        parallel_for(m, ROW_GRAIN, gemm_rows, &g);
+    } else {
+        parallel_for(n, COLUMN_GRAIN, gemm_columns, &g);
+    }
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/kernels/matrix.h"
+
+#include <string.h>
+
+#include "common/base/parallel.h"
+
+enum { ROW_GRAIN = 16, FLAT_GRAIN = 4096, COLUMN_GRAIN = 16, ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
+
+typedef struct Work {
+    const RowKernels *row;
+    float *y, *x;
+    const float *a, *b;
+    const size_t *index;
+    const Dropout *dropout;
+    uint32_t site;
+    size_t rows, width;
+} Work;
+
+static void start(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    for (size_t t = begin; t < end; t++) {
+        float *y = w->y + t * w->width;
+        if (w->a != NULL && w->b != NULL) {
+            w->row->add(y, w->a + t * w->width, w->b, w->width);
+        } else {
+            memcpy(y, w->a != NULL ? w->a + t * w->width : w->b, w->width * sizeof *y);
+        }
+    }
+}
+
+void matrix_start(float *y, const float *x, const float *b, size_t rows, size_t width) {
+    Work w = {.row = row_kernels(), .y = y, .a = x, .b = b, .width = width};
+    parallel_for(rows, ROW_GRAIN, start, &w);
+}
+
+static void bias_gelu(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    for (size_t t = begin; t < end; t++) {
+        w->row->bias_gelu(w->x + t * w->width, w->y + t * w->width, w->b, w->width);
+    }
+}
+
+void matrix_bias_gelu(float *x, float *y, const float *b, size_t rows, size_t width) {
+    Work w = {.row = row_kernels(), .x = x, .y = y, .b = b, .width = width};
+    parallel_for(rows, ROW_GRAIN, bias_gelu, &w);
+}
+
+static void gelu_backward(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    w->row->gelu_backward(w->y + begin, w->a + begin, w->b + begin, end - begin);
+}
+
+void matrix_gelu_backward(float *dx, const float *x, const float *dy, size_t count) {
+    Work w = {.row = row_kernels(), .y = dx, .a = x, .b = dy};
+    parallel_for(count, FLAT_GRAIN, gelu_backward, &w);
+}
+
+static void add(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    w->row->add(w->y + begin, w->a + begin, w->b + begin, end - begin);
+}
+
+void matrix_add(float *y, const float *a, const float *b, size_t count) {
+    Work w = {.row = row_kernels(), .y = y, .a = a, .b = b};
+    parallel_for(count, FLAT_GRAIN, add, &w);
+}
+
+/* Rows are summed in blocks, so that rounding grows with the number of blocks, not of rows. */
+static void column_sum(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    for (size_t c = begin; c < end; c += COLUMN_BLOCK) {
+        size_t m = end - c < COLUMN_BLOCK ? end - c : COLUMN_BLOCK;
+        for (size_t t0 = 0; t0 < w->rows; t0 += ROW_BLOCK) {
+            size_t t1 = t0 + ROW_BLOCK < w->rows ? t0 + ROW_BLOCK : w->rows;
+            float sum[COLUMN_BLOCK] = {0};
+            for (size_t t = t0; t < t1; t++) {
+                w->row->axpy(sum, 1, w->a + t * w->width + c, m);
+            }
+            w->row->axpy(w->y + c, 1, sum, m);
+        }
+    }
+}
+
+void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width) {
+    Work w = {.row = row_kernels(), .y = sum, .a = x, .rows = rows, .width = width};
+    parallel_for(width, COLUMN_GRAIN, column_sum, &w);
+}
+
+static void gather(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        memcpy(w->y + i * w->width, w->a + w->index[i] * w->width, w->width * sizeof *w->y);
+    }
+}
+
+void matrix_gather(float *y, const float *x, const size_t *row, size_t n, size_t width) {
+    Work w = {.y = y, .a = x, .index = row, .width = width};
+    parallel_for(n, ROW_GRAIN, gather, &w);
+}
+
+static void scatter_add(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        w->row->axpy(w->y + w->index[i] * w->width, 1, w->a + i * w->width, w->width);
+    }
+}
+
+void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width) {
+    Work w = {.row = row_kernels(), .y = x, .a = y, .index = row, .width = width};
+    parallel_for(n, ROW_GRAIN, scatter_add, &w);
+}
+
+uint32_t dropout_threshold(float rate) {
+    return (uint32_t)((double)rate * 4294967296.0);
+}
+
+float dropout_scale(float rate) {
+    return (float)(1.0 / (1.0 - (double)rate));
+}
+
+DropoutRow dropout_row(const uint32_t key[2], uint64_t stream, uint32_t position, uint32_t site) {
+    return (DropoutRow){
+        {key[0],            key[1]                  },
+        { site << 16, position, (uint32_t)stream, (uint32_t)(stream >> 32)}
+    };
+}
+
+static void apply(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    const Dropout *d = w->dropout;
+    uint32_t threshold = dropout_threshold(d->rate);
+    float scale = dropout_scale(d->rate);
+    (void)thread;
+    for (size_t t = begin; t < end; t++) {
+        DropoutRow row = dropout_row(d->key, d->stream[t], d->position[t], w->site);
+        w->row->dropout(w->y + t * w->width, w->a + t * w->width, &row, threshold, scale, w->width);
+    }
+}
+
+void dropout_apply(float *y, const float *x, const Dropout *dropout, uint32_t site, size_t rows,
+                   size_t width) {
+    Work w = {
+        .row = row_kernels(), .y = y, .a = x, .dropout = dropout, .site = site, .width = width};
+    parallel_for(rows, ROW_GRAIN, apply, &w);
+}

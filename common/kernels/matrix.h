@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Pointwise work on the rows of an N x C matrix, spread over threads: bias, residual, activation,
+ * dropout, sums over rows, gathering rows.
+ */
+#ifndef RLHF_KERNELS_MATRIX_H
+#define RLHF_KERNELS_MATRIX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/kernels/rows.h"
+
+/* y = x + b, y = x or y = b (the same in each row): x [N, C] or NULL, b [C] or NULL, not both NULL. What
+ * a product with beta = 1 is added to. */
+void matrix_start(float *y, const float *x, const float *b, size_t rows, size_t width);
+
+/* x += b, then y = gelu(x). x, y: [N, C]; b: [C]. */
+void matrix_bias_gelu(float *x, float *y, const float *b, size_t rows, size_t width);
+/* dx = dy gelu'(x), all [count]; dx may be dy. */
+void matrix_gelu_backward(float *dx, const float *x, const float *dy, size_t count);
+
+/* y = a + b, all [count], none the same. */
+void matrix_add(float *y, const float *a, const float *b, size_t count);
+
+/* sum[c] += sum over rows of x[t][c]. */
+void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width);
+
+/* y[i] = x[row[i]], and x[row[i]] += y[i]; no row may occur twice. x has rows of `width`. */
+void matrix_gather(float *y, const float *x, const size_t *row, size_t n, size_t width);
+void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width);
+
+/* Inverted dropout. An element's fate is a function of key, the row's stream and position, the site and
+ * the column: of nothing that depends on the batch. */
+typedef struct Dropout {
+    float rate; /* in [0, 1); 0: off */
+    uint32_t key[2];
+    const uint64_t *stream;   /* [N] of each row's sequence */
+    const uint32_t *position; /* [N] of each row in its sequence, prefix included */
+} Dropout;
+
+/* Random number threshold and factor of a rate. */
+uint32_t dropout_threshold(float rate);
+float dropout_scale(float rate);
+/* Counter words of a row; site < 2^16 tells the places of a model apart. */
+DropoutRow dropout_row(const uint32_t key[2], uint64_t stream, uint32_t position, uint32_t site);
+
+/* y = mask(x) / (1 - rate), [N, C] both; y may be x. The same call is its own backward. */
+void dropout_apply(float *y, const float *x, const Dropout *dropout, uint32_t site, size_t rows,
+                   size_t width);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The heads: log-prob, entropy and score of rows, chunk by chunk, and back.
+ */
+#include <string.h>
+
+#include "common/kernels/gemm.h"
+#include "common/kernels/logprob.h"
+#include "common/model/pass.h"
+
+/* Picks those of the n rows that have a target (and, with d, a gradient): row numbers, places among the
+ * n, targets. */
+static size_t choose(Workspace *w, const Batch *batch, const size_t *row, size_t n,
+                     const PerToken *d) {
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t t = row[i];
+        if (batch->target[t] == BATCH_NO_TARGET) {
+            continue;
+        }
+        if (d != NULL) {
+            float dlogprob = d->logprob == NULL ? 0 : d->logprob[t];
+            float dentropy = d->entropy == NULL ? 0 : d->entropy[t];
+            if (dlogprob == 0 && dentropy == 0) {
+                continue;
+            }
+            w->gradient.logprob[m] = dlogprob;
+            w->gradient.entropy[m] = dentropy;
+        }
+        w->chosen[m] = t;
+        w->place[m] = i;
+        w->target[m] = batch->target[t];
+        m++;
+    }
+    return m;
+}
+
+/* Logits of the m chosen rows and what follows from them. */
+static void logits_forward(const Model *model, Workspace *w, size_t m, bool entropy, bool correct) {
+    const ModelConfig *c = &w->config;
+    matrix_gather(w->gathered, w->hidden, w->chosen, m, c->width);
+    gemm(PLAIN, TRANSPOSED, m, c->vocabulary, c->width, 1 / w->temperature, w->gathered, c->width,
+         part_weights(model, w, lm_head_part(c), 0), c->width, 0, w->logits, c->vocabulary);
+    logprob_forward(w->value.logprob, entropy ? w->value.entropy : NULL,
+                    correct ? w->value.correct : NULL, w->lse, w->logits, w->target, m,
+                    c->vocabulary);
+}
+
+/* From w->gradient of the m chosen rows, whose logits are there, to the hidden state and the head. */
+static void logits_backward(const Model *model, Gradients *gradients, Workspace *w, size_t m,
+                            bool entropy) {
+    const ModelConfig *c = &w->config;
+    size_t width = c->width, vocabulary = c->vocabulary;
+    float scale = 1 / w->temperature;
+    logprob_backward(w->logits, w->lse, w->value.entropy, w->gradient.logprob,
+                     entropy ? w->gradient.entropy : NULL, w->target, m, vocabulary);
+    float *dhead = part_gradient(model, gradients, w, lm_head_part(c), 0);
+    if (dhead != NULL) {
+        gemm(TRANSPOSED, PLAIN, vocabulary, width, m, scale, w->logits, vocabulary, w->gathered,
+             width, 1, dhead, width);
+    }
+    gemm(PLAIN, PLAIN, m, width, vocabulary, scale, w->logits, vocabulary,
+         part_weights(model, w, lm_head_part(c), 0), width, 0, w->gathered, width);
+    matrix_scatter_add(w->dnarrow, w->gathered, w->chosen, m, width);
+}
+
+/* value [m, labels] of the rows of x [m, C] */
+static void scores_forward(const Model *model, Workspace *w, float *score, const float *x,
+                           size_t m) {
+    size_t width = w->config.width, labels = w->config.labels;
+    gemm(PLAIN, TRANSPOSED, m, labels, width, 1, x, width, part_weights(model, w, PART_SCORE, 0),
+         width, 0, score, labels);
+}
+
+static void scores_backward(const Model *model, Gradients *gradients, Workspace *w,
+                            const float *dscore, size_t first, size_t m) {
+    size_t width = w->config.width, labels = w->config.labels;
+    float *dhead = part_gradient(model, gradients, w, PART_SCORE, 0);
+    if (dhead != NULL) {
+        gemm(TRANSPOSED, PLAIN, labels, width, m, 1, dscore, labels, w->hidden + first * width,
+             width, 1, dhead, width);
+    }
+    gemm(PLAIN, PLAIN, m, width, labels, 1, dscore, labels, part_weights(model, w, PART_SCORE, 0),
+         width, 1, w->dnarrow + first * width, width);
+}
+
+static void clear(float *x, size_t n) {
+    if (x != NULL) {
+        memset(x, 0, n * sizeof *x);
+    }
+}
+
+/* Arrays of the batch from those of the chosen rows. */
+static void hand_out(const Workspace *w, const PerToken *out, size_t m) {
+    for (size_t i = 0; i < m; i++) {
+        size_t t = w->chosen[i];
+        if (out->logprob != NULL) {
+            out->logprob[t] = w->value.logprob[i];
+        }
+        if (out->entropy != NULL) {
+            out->entropy[t] = w->value.entropy[i];
+        }
+        if (out->correct != NULL) {
+            out->correct[t] = w->value.correct[i];
+        }
+    }
+}
+
+static size_t list_rows(Workspace *w, const Batch *batch, bool all) {
+    size_t n = 0;
+    for (size_t t = 0; t < batch->tokens; t++) {
+        if (all || batch->target[t] != BATCH_NO_TARGET) {
+            w->row[n++] = t;
+        }
+    }
+    return n;
+}
+
+static size_t chunk_rows(const Workspace *w, size_t begin, size_t n) {
+    return n - begin < w->chunk ? n - begin : w->chunk;
+}
+
+static void prepare_outputs(const Workspace *w, const Batch *batch, const PerToken *out) {
+    CHECK(has_lm_head(&w->config) ||
+          (out->logprob == NULL && out->entropy == NULL && out->correct == NULL));
+    CHECK(has_score_head(&w->config) || out->score == NULL);
+    clear(out->logprob, batch->tokens);
+    clear(out->entropy, batch->tokens);
+    clear(out->correct, batch->tokens);
+}
+
+void head_forward(const Model *model, Workspace *w, const Batch *batch, const PerToken *out) {
+    prepare_outputs(w, batch, out);
+    if (out->score != NULL) {
+        scores_forward(model, w, out->score, w->hidden, batch->tokens);
+    }
+    if (out->logprob == NULL && out->entropy == NULL && out->correct == NULL) {
+        return;
+    }
+    size_t n = list_rows(w, batch, false);
+    for (size_t begin = 0; begin < n; begin += w->chunk) {
+        size_t m = choose(w, batch, w->row + begin, chunk_rows(w, begin, n), NULL);
+        logits_forward(model, w, m, out->entropy != NULL, out->correct != NULL);
+        hand_out(w, out, m);
+    }
+}
+
+void head_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
+                   const PerToken *d) {
+    const ModelConfig *c = &w->config;
+    clear(w->dnarrow, batch->tokens * c->width);
+    if (d->score != NULL) {
+        CHECK(has_score_head(c));
+        scores_backward(model, gradients, w, d->score, 0, batch->tokens);
+    }
+    if (d->logprob == NULL && d->entropy == NULL) {
+        return;
+    }
+    CHECK(has_lm_head(c));
+    size_t n = list_rows(w, batch, false);
+    for (size_t begin = 0; begin < n; begin += w->chunk) {
+        size_t m = choose(w, batch, w->row + begin, chunk_rows(w, begin, n), d);
+        if (m > 0) {
+            logits_forward(model, w, m, d->entropy != NULL, false);
+            logits_backward(model, gradients, w, m, d->entropy != NULL);
+        }
+    }
+}
+
+/* Spreads the chosen rows' values over the chunk's rows (0 elsewhere), and picks their gradients. */
+static void spread(const size_t *place, size_t m, float *to, size_t n, const float *from) {
+    memset(to, 0, n * sizeof *to);
+    for (size_t i = 0; i < m; i++) {
+        to[place[i]] = from[i];
+    }
+}
+
+static void pick(const size_t *place, size_t m, float *to, const float *from) {
+    for (size_t i = 0; i < m; i++) {
+        to[i] = from[place[i]];
+    }
+}
+
+/* The arrays of a chunk that the row function sees. */
+static void chunk_arrays(const Workspace *w, unsigned want, PerToken *value, PerToken *gradient) {
+    *value = *gradient = (PerToken){0};
+    if (want & WANT_LOGPROB) {
+        value->logprob = w->chunk_value.logprob;
+        gradient->logprob = w->chunk_gradient.logprob;
+    }
+    if (want & WANT_ENTROPY) {
+        value->entropy = w->chunk_value.entropy;
+        gradient->entropy = w->chunk_gradient.entropy;
+    }
+    if (want & WANT_SCORE) {
+        value->score = w->chunk_value.score;
+        gradient->score = w->chunk_gradient.score;
+    }
+}
+
+void head_train(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
+                unsigned want, RowLoss *loss, void *context, const PerToken *out) {
+    const ModelConfig *c = &w->config;
+    const PerToken none = {0};
+    out = out == NULL ? &none : out;
+    prepare_outputs(w, batch, out);
+    clear(w->dnarrow, batch->tokens * c->width);
+    bool scores = (want & WANT_SCORE) != 0, lm = (want & (WANT_LOGPROB | WANT_ENTROPY)) != 0;
+    bool entropy = (want & WANT_ENTROPY) != 0 || out->entropy != NULL;
+    CHECK((!scores || has_score_head(c)) && (!lm || has_lm_head(c)));
+    lm = lm || out->logprob != NULL || out->entropy != NULL || out->correct != NULL;
+    PerToken value, gradient;
+    chunk_arrays(w, want, &value, &gradient);
+    size_t n = list_rows(w, batch, scores);
+    for (size_t begin = 0; begin < n; begin += w->chunk) {
+        size_t rows = chunk_rows(w, begin, n);
+        size_t m = lm ? choose(w, batch, w->row + begin, rows, NULL) : 0;
+        if (m > 0) {
+            logits_forward(model, w, m, entropy, out->correct != NULL);
+            hand_out(w, out, m);
+        }
+        if (value.logprob != NULL) {
+            spread(w->place, m, value.logprob, rows, w->value.logprob);
+            clear(gradient.logprob, rows);
+        }
+        if (value.entropy != NULL) {
+            spread(w->place, m, value.entropy, rows, w->value.entropy);
+            clear(gradient.entropy, rows);
+        }
+        if (scores) { /* then the chunk is rows begin, begin + 1, ... of the batch */
+            scores_forward(model, w, value.score, w->hidden + begin * c->width, rows);
+            clear(gradient.score, rows * c->labels);
+        }
+        loss(context, rows, w->row + begin, &value, &gradient);
+        if (scores) {
+            scores_backward(model, gradients, w, gradient.score, begin, rows);
+        }
+        if (m > 0 && (value.logprob != NULL || value.entropy != NULL)) {
+            clear(w->gradient.logprob, m);
+            if (value.logprob != NULL) {
+                pick(w->place, m, w->gradient.logprob, gradient.logprob);
+            }
+            if (value.entropy != NULL) {
+                pick(w->place, m, w->gradient.entropy, gradient.entropy);
+            }
+            logits_backward(model, gradients, w, m, value.entropy != NULL);
+        }
+    }
+    if (out->score != NULL) {
+        scores_forward(model, w, out->score, w->hidden, batch->tokens);
+    }
+}

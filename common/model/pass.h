@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What forward, backward and head share: the Workspace and how a part of the model is found in it.
+ * Private to common/model. Activations are only handed to kernels here, never read.
+ */
+#ifndef RLHF_MODEL_PASS_H
+#define RLHF_MODEL_PASS_H
+
+#include "common/kernels/attention.h"
+#include "common/kernels/matrix.h"
+#include "common/model/family.h"
+#include "common/model/model.h"
+
+/* A block's activations. Without training all blocks share one set, and what is dead makes room for
+ * what comes: norm1, attention and norm2 are one buffer, qkv and up are one. */
+typedef struct BlockActivations {
+    float *input;         /* [N, C] the residual stream before the block */
+    float *mean1, *rstd1; /* [N] */
+    float *norm1;         /* [N, C] */
+    float *qkv;           /* [N, 3C] */
+    float *lse;           /* [N, H] */
+    float *attention;     /* [N, C] before the output projection */
+    float *middle;        /* [N, C] the residual stream between the halves */
+    float *mean2, *rstd2; /* [N] */
+    float *norm2;         /* [N, C] */
+    float *up;            /* [N, F] before the activation */
+    float *activation;    /* [N, F] */
+} BlockActivations;
+
+/* Where dropout strikes; blocks follow each other, see dropout_site. */
+enum { SITE_EMBEDDING, SITE_BLOCKS };
+enum { SITE_ATTENTION_OUT, SITE_MLP_OUT, SITE_HEADS /* and as many as there are heads */ };
+
+struct Workspace {
+    ModelConfig config; /* a shallow copy: sizes and family only */
+    WorkspacePlan plan;
+    Arena arena;
+    size_t planned; /* bytes counted while arena.base is NULL */
+
+    size_t first[PARTS];  /* index of a part (in block 0), SIZE_MAX: absent */
+    size_t block_tensors; /* distance of the same part in two blocks */
+
+    float temperature;
+    bool dropout;
+    uint64_t seed, step;
+
+    /* of the batch in work */
+    uint32_t *position;          /* [N] */
+    uint64_t *stream;            /* [N] dropout stream of each row's sequence */
+    AttentionSequence *sequence; /* [S] */
+    size_t *group;               /* [S + 1] */
+    Attention attention;
+    Dropout masks;
+
+    BlockActivations *block; /* [L] */
+    float *last;             /* [N, C] the residual stream after the last block */
+    float *mean, *rstd;      /* [N] of the final norm */
+    float *hidden;           /* [N, C] final hidden state */
+
+    /* gradients in flight; training only */
+    float *dresidual; /* [N, C] */
+    float *dnarrow;   /* [N, C] */
+    float *dmasked;   /* [N, C] NULL without dropout in the configuration */
+    float *dwide;     /* [N, max(F, 3C)] */
+
+    /* head */
+    size_t chunk;                         /* rows at a time */
+    size_t *row;                          /* [N] the rows in work */
+    size_t *chosen;                       /* [chunk] those of a chunk with a target: their rows */
+    size_t *place;                        /* [chunk] and their places in the chunk */
+    int32_t *target;                      /* [chunk] */
+    float *logits;                        /* [chunk, V] */
+    float *gathered;                      /* [chunk, C] */
+    float *lse;                           /* [chunk] */
+    PerToken value, gradient;             /* [chunk], of the chosen rows */
+    PerToken chunk_value, chunk_gradient; /* [chunk], of all rows, for a RowLoss */
+};
+
+bool has_lm_head(const ModelConfig *config);
+bool has_score_head(const ModelConfig *config);
+
+/* The weights, and their gradient (NULL when frozen), of a part of block `layer`. */
+const float *part_weights(const Model *model, const Workspace *w, Part part, size_t layer);
+float *part_gradient(const Model *model, const Gradients *gradients, const Workspace *w, Part part,
+                     size_t layer);
+/* The matrix of the LM head, [V, C]: its own or the token embedding. */
+Part lm_head_part(const ModelConfig *config);
+
+/* Products of a linear layer, in the family's order of weights. y = x W + beta y */
+void linear_forward(const Workspace *w, float *y, float beta, const float *x, const float *weight,
+                    size_t rows, size_t in, size_t out);
+/* dx = dy W^T */
+void linear_backward(const Workspace *w, float *dx, const float *dy, const float *weight,
+                     size_t rows, size_t in, size_t out);
+/* dW += x^T dy */
+void linear_backward_weight(const Workspace *w, float *dweight, const float *x, const float *dy,
+                            size_t rows, size_t in, size_t out);
+
+/* Positions, groups and dropout of a batch. */
+void pass_begin(Workspace *w, const Batch *batch);
+/* The trunk: from ids to w->hidden. */
+void pass_forward(const Model *model, Workspace *w, const Batch *batch);
+/* The attention of a block, ready for the kernel. */
+const Attention *pass_attention(Workspace *w, size_t layer);
+uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site);
+/* Whether this pass masks at this rate. */
+bool pass_drops(const Workspace *w, float rate);
+/* The trunk's backward: from the gradient of w->hidden, in w->dnarrow, to the slab. */
+void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch);
+
+void head_forward(const Model *model, Workspace *w, const Batch *batch, const PerToken *out);
+/* Fills w->dnarrow and adds the heads' gradients. */
+void head_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
+                   const PerToken *d);
+void head_train(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
+                unsigned want, RowLoss *loss, void *context, const PerToken *out);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/parallel.h"
+#include "common/base/random.h"
+#include "common/model/pass.h"
+
+/* The head's chunk: enough rows for products to be efficient, few enough for the logits to stay in a
+ * cache when the vocabulary allows it. */
+enum { CHUNK_BYTES = 4 << 20, CHUNK_MINIMUM = 128, CHUNK_MAXIMUM = 1024 };
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t largest(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+bool has_lm_head(const ModelConfig *config) {
+    return config->head != HEAD_SCORES;
+}
+
+bool has_score_head(const ModelConfig *config) {
+    return config->head != HEAD_LM;
+}
+
+Part lm_head_part(const ModelConfig *config) {
+    return config->tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
+}
+
+/* The first pass over the layout counts, the second one takes. */
+static void *take(Workspace *w, size_t count, size_t size) {
+    if (w->arena.base == NULL) {
+        w->planned = mem_add(w->planned, arena_cost(count, size));
+        return NULL;
+    }
+    return arena_take(&w->arena, count, size);
+}
+
+static float *floats(Workspace *w, size_t rows, size_t width) {
+    return take(w, mem_mul(rows, width), sizeof(float));
+}
+
+static void lay_out_training_block(Workspace *w, BlockActivations *a, size_t n) {
+    const ModelConfig *c = &w->config;
+    *a = (BlockActivations){
+        .input = floats(w, n, c->width),
+        .mean1 = floats(w, n, 1),
+        .rstd1 = floats(w, n, 1),
+        .norm1 = floats(w, n, c->width),
+        .qkv = floats(w, n, mem_mul(3, c->width)),
+        .lse = floats(w, n, c->heads),
+        .attention = floats(w, n, c->width),
+        .middle = floats(w, n, c->width),
+        .mean2 = floats(w, n, 1),
+        .rstd2 = floats(w, n, 1),
+        .norm2 = floats(w, n, c->width),
+        .up = floats(w, n, c->inner),
+        .activation = floats(w, n, c->inner),
+    };
+}
+
+static void lay_out_shared_block(Workspace *w, BlockActivations *a, size_t n) {
+    const ModelConfig *c = &w->config;
+    float *narrow = floats(w, n, c->width);
+    float *wide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
+    float *mean = floats(w, n, 1), *rstd = floats(w, n, 1);
+    *a = (BlockActivations){
+        .input = floats(w, n, c->width),
+        .mean1 = mean,
+        .rstd1 = rstd,
+        .norm1 = narrow,
+        .qkv = wide,
+        .lse = floats(w, n, c->heads),
+        .attention = narrow,
+        .middle = floats(w, n, c->width),
+        .mean2 = mean,
+        .rstd2 = rstd,
+        .norm2 = narrow,
+        .up = wide,
+        .activation = floats(w, n, c->inner),
+    };
+}
+
+static void lay_out_blocks(Workspace *w, size_t n) {
+    const ModelConfig *c = &w->config;
+    w->block = take(w, c->layers, sizeof *w->block);
+    BlockActivations shared = {0};
+    if (!w->plan.training) {
+        lay_out_shared_block(w, &shared, n);
+    }
+    for (size_t l = 0; l < c->layers; l++) {
+        BlockActivations a;
+        if (w->plan.training) {
+            lay_out_training_block(w, &a, n);
+        } else {
+            a = shared;
+        }
+        if (w->block != NULL) {
+            w->block[l] = a;
+        }
+    }
+    w->last = w->plan.training ? floats(w, n, c->width) : shared.input;
+    w->mean = floats(w, n, 1);
+    w->rstd = floats(w, n, 1);
+    w->hidden = w->plan.training ? floats(w, n, c->width) : shared.norm1;
+}
+
+static void lay_out_per_token(Workspace *w, PerToken *p, size_t n) {
+    *p = (PerToken){.logprob = floats(w, n, 1),
+                    .entropy = floats(w, n, 1),
+                    .score = floats(w, n, w->config.labels),
+                    .correct = floats(w, n, 1)};
+}
+
+static void lay_out_head(Workspace *w, size_t n) {
+    const ModelConfig *c = &w->config;
+    size_t rows = largest(CHUNK_BYTES / sizeof(float) / c->vocabulary, CHUNK_MINIMUM);
+    w->chunk = least(least(rows, CHUNK_MAXIMUM), n);
+    w->row = take(w, n, sizeof *w->row);
+    w->chosen = take(w, w->chunk, sizeof *w->chosen);
+    w->place = take(w, w->chunk, sizeof *w->place);
+    w->target = take(w, w->chunk, sizeof *w->target);
+    if (has_lm_head(c)) {
+        w->logits = floats(w, w->chunk, c->vocabulary);
+        w->gathered = floats(w, w->chunk, c->width);
+    }
+    w->lse = floats(w, w->chunk, 1);
+    lay_out_per_token(w, &w->value, w->chunk);
+    lay_out_per_token(w, &w->gradient, w->chunk);
+    lay_out_per_token(w, &w->chunk_value, w->chunk);
+    lay_out_per_token(w, &w->chunk_gradient, w->chunk);
+}
+
+static bool configured_dropout(const ModelConfig *c) {
+    return c->dropout_embedding > 0 || c->dropout_residual > 0 || c->dropout_attention > 0;
+}
+
+static void lay_out(Workspace *w) {
+    const ModelConfig *c = &w->config;
+    size_t n = w->plan.tokens, s = w->plan.sequences;
+    size_t longest = least(c->context, n); /* a row sees no more keys than there are tokens */
+    w->position = take(w, n, sizeof *w->position);
+    w->stream = take(w, n, sizeof *w->stream);
+    w->sequence = take(w, s, sizeof *w->sequence);
+    w->group = take(w, mem_add(s, 1), sizeof *w->group);
+    w->attention = (Attention){
+        .sequence = w->sequence,
+        .group = w->group,
+        .heads = c->heads,
+        .head_size = c->width / c->heads,
+        .longest = longest,
+        .scratch = floats(w, (size_t)parallel_threads(), attention_scratch(longest)),
+    };
+    lay_out_blocks(w, n);
+    if (w->plan.training) {
+        w->dresidual = floats(w, n, c->width);
+        w->dnarrow = floats(w, n, c->width);
+        w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
+        w->dwide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
+    }
+    lay_out_head(w, n);
+}
+
+static void prepare(Workspace *w, const ModelConfig *config, const WorkspacePlan *plan) {
+    *w = (Workspace){.config = *config, .plan = *plan, .temperature = 1};
+    w->config.json = NULL;
+    w->config.label_name = NULL;
+    for (Part part = 0; part < PARTS; part++) {
+        w->first[part] = family_index(config, part, 0);
+    }
+    w->block_tensors = config->layers < 2 ? 0
+                                          : family_index(config, PART_NORM1_WEIGHT, 1) -
+                                                family_index(config, PART_NORM1_WEIGHT, 0);
+    lay_out(w);
+}
+
+size_t workspace_bytes(const ModelConfig *config, const WorkspacePlan *plan) {
+    Workspace w;
+    prepare(&w, config, plan);
+    return mem_add(w.planned, sizeof w);
+}
+
+Workspace *workspace_create(const ModelConfig *config, const WorkspacePlan *plan, Error *err) {
+    Workspace *w = mem_alloc(1, sizeof *w, err);
+    if (w == NULL) {
+        return NULL;
+    }
+    prepare(w, config, plan);
+    if (!arena_init(&w->arena, w->planned, err)) {
+        error_wrap(err, "workspace for %zu tokens in %zu sequences", plan->tokens, plan->sequences);
+        free(w);
+        return NULL;
+    }
+    lay_out(w);
+    return w;
+}
+
+void workspace_free(Workspace *w) {
+    if (w != NULL) {
+        arena_done(&w->arena);
+        free(w);
+    }
+}
+
+void workspace_set_temperature(Workspace *w, float temperature) {
+    CHECK(temperature > 0);
+    w->temperature = temperature;
+}
+
+void workspace_set_dropout(Workspace *w, bool on, uint64_t seed, uint64_t step) {
+    w->dropout = on;
+    w->seed = seed;
+    w->step = step;
+}
+
+bool pass_drops(const Workspace *w, float rate) {
+    return w->dropout && w->plan.training && rate > 0;
+}
+
+uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site) {
+    return SITE_BLOCKS + (uint32_t)(layer * (SITE_HEADS + w->config.heads)) + site;
+}
+
+const float *part_weights(const Model *model, const Workspace *w, Part part, size_t layer) {
+    return model->data + model->parameter[w->first[part] + layer * w->block_tensors].offset;
+}
+
+float *part_gradient(const Model *model, const Gradients *gradients, const Workspace *w, Part part,
+                     size_t layer) {
+    const Parameter *p = &model->parameter[w->first[part] + layer * w->block_tensors];
+    return p->gradient == SIZE_MAX ? NULL : gradients->data + p->gradient;
+}
+
+void pass_begin(Workspace *w, const Batch *batch) {
+    CHECK(batch->tokens <= w->plan.tokens && batch->sequences <= w->plan.sequences);
+    size_t groups = 0;
+    for (size_t s = 0; s < batch->sequences; s++) {
+        size_t begin = batch->start[s], end = batch->start[s + 1];
+        size_t position = batch_first_position(batch, s);
+        Random random = random_stream(w->seed, RANDOM_DROPOUT, w->step, batch->key[s]);
+        AttentionSequence *sequence = &w->sequence[s];
+        *sequence = (AttentionSequence){.begin = begin, .end = end, .stream = random.stream};
+        memcpy(w->masks.key, random.key, sizeof random.key);
+        if (batch->prefix[s] == BATCH_NO_PREFIX) {
+            w->group[groups++] = s;
+        } else {
+            CHECK(batch->prefix[s] == (int32_t)w->group[groups - 1]);
+            sequence->prefix_begin = batch->start[batch->prefix[s]];
+            sequence->prefix_end = batch->start[batch->prefix[s] + 1];
+        }
+        CHECK(position + (end - begin) <= w->config.context);
+        for (size_t t = begin; t < end; t++) {
+            w->position[t] = (uint32_t)(position + (t - begin));
+            w->stream[t] = random.stream;
+        }
+    }
+    w->group[groups] = batch->sequences;
+    w->attention.groups = groups;
+    memcpy(w->attention.key, w->masks.key, sizeof w->masks.key);
+    w->masks.stream = w->stream;
+    w->masks.position = w->position;
+}
+
+const Attention *pass_attention(Workspace *w, size_t layer) {
+    float rate = w->config.dropout_attention;
+    w->attention.dropout = pass_drops(w, rate) ? rate : 0;
+    w->attention.site = dropout_site(w, layer, SITE_HEADS);
+    return &w->attention;
+}
