@@ -84,10 +84,12 @@ bool error_wrap(Error *err, const char *format, ...) {
 }
 
 /* Untrusted text may hold escape sequences: only printable bytes reach the terminal. */
-static void print_escaped(const char *text, FILE *to) {
+static void print_escaped(const char *text, const char *line_prefix, FILE *to) {
     for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
         bool c1 = p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0;
-        if (*p < 0x20 || *p == 0x7F) {
+        if (*p == '\n' && line_prefix != NULL) {
+            fprintf(to, "\n%s: ", line_prefix);
+        } else if (*p < 0x20 || *p == 0x7F) {
             fprintf(to, "\\x%02x", *p);
         } else if (c1) {
             fprintf(to, "\\u%04x", p[1]);
@@ -99,9 +101,10 @@ static void print_escaped(const char *text, FILE *to) {
 }
 
 void error_print(const Error *err, const char *program, FILE *to) {
+    bool gathered = err->code == ERROR_USAGE || err->code == ERROR_CONFIG;
     fprintf(to, "%s: ", program);
     if (err->file[0] != '\0') {
-        print_escaped(err->file, to);
+        print_escaped(err->file, NULL, to);
         if (err->line > 0) {
             fprintf(to, ":%ld", err->line);
             if (err->column > 0) {
@@ -110,7 +113,7 @@ void error_print(const Error *err, const char *program, FILE *to) {
         }
         fputs(": ", to);
     }
-    print_escaped(err->text, to);
+    print_escaped(err->text, gathered ? program : NULL, to);
     fputc('\n', to);
 }
 

@@ -33,7 +33,7 @@ typedef enum ErrorCode {
     ERROR_TERMINATED = 143,   /* SIGTERM, after a clean checkpoint */
 } ErrorCode;
 
-enum { ERROR_TEXT_SIZE = 1024, ERROR_FILE_SIZE = 512 };
+enum { ERROR_TEXT_SIZE = 2048, ERROR_FILE_SIZE = 512 };
 
 /* Lives on the caller's stack; initialize with {0}. */
 typedef struct Error {
@@ -59,7 +59,9 @@ bool error_errno(Error *err, const char *what, const char *path);
 /* Puts "context: " before the text. Always returns false. */
 bool error_wrap(Error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* "program: file:line:column: text\n", control characters of the text escaped. For mains only. */
+/* "program: file:line:column: text\n", control characters of the text escaped. The gathered problems of a
+ * command line or configuration (ERROR_USAGE, ERROR_CONFIG) stand in lines of the text; each is printed as
+ * a line "program: text\n" of its own. For mains only. */
 void error_print(const Error *err, const char *program, FILE *to);
 
 /* A programmer's fault: prints file, line and condition and aborts; stays in release builds. */

@@ -41,11 +41,13 @@ void json_locate(const char *text, size_t n, const char *dotted, bool key, long 
 
 /* Case-sensitive member; NULL if absent or not an object. Linear: walk ->next for big objects. */
 const cJSON *json_member(const cJSON *object, const char *name);
-/* A whole number in [minimum, maximum], exactly represented. false if it is anything else. */
+/* A whole number in [minimum, maximum] and within 2^53 - 1, so that the double holds what the text said.
+ * false if it is anything else. */
 bool json_integer(const cJSON *item, int64_t minimum, int64_t maximum, int64_t *out);
 /* The string, or NULL if it is none. Escaped NULs were refused by the scan. */
 const char *json_string(const cJSON *item);
-/* "the string \"abc\"", "an object", "the number 3": for messages. Writes into a caller's buffer, returns it. */
+/* the string "abc", an object, the number 3: for messages. Writes into a caller's buffer, returns
+ * it. */
 const char *json_describe(const cJSON *item, char *buffer, size_t size);
 
 /* Writers: append to a Str. Numbers come out the shortest way that reads back to the same float or
@@ -53,7 +55,8 @@ const char *json_describe(const cJSON *item, char *buffer, size_t size);
 void json_put_string(Str *out, const char *text, size_t n);
 void json_put_float(Str *out, float value);
 void json_put_double(Str *out, double value);
-/* The tree, compact or indented by two spaces, keys in order, numbers as above. */
+/* The tree, compact or indented by two spaces, keys in order. A number that json_parse read and nobody
+ * changed comes out as it was spelled (8.0 stays 8.0), others as above. */
 void json_put_tree(Str *out, const cJSON *tree, bool indented);
 
 /* "key": before a value in an object under construction; puts the comma where one is due. */

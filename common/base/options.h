@@ -79,11 +79,22 @@ typedef struct OptionOrigins OptionOrigins;
 
 typedef enum OptionAction { OPTION_RUN, OPTION_EXIT } OptionAction;
 
-/* Reads the command line into *config (a zeroed struct): defaults, then --config, then flags and --set.
+/* The path of a later row is that of an earlier one: the later row counts; where it leaves help, unit,
+ * choices or range empty, it keeps the earlier row's. Of flags with the same name the last one counts.
+ *
+ * Flags: --flag VALUE, --flag=VALUE, -f VALUE, -fVALUE; bool flags --flag, --flag=false, -f, -fg. "--" ends
+ * them. A flag's value is the bare text for strings, choices and lists (a list's flag may be repeated),
+ * else JSON. --set PATH=VALUE takes JSON, or a bare string where the type wants one; PATH may name a
+ * section, VALUE then being an object. A list is written ["x","y"].
+ *
+ * Reads the command line into *config (a zeroed struct): defaults, then --config, then flags and --set.
  * All errors of a configuration are collected and reported at once, one a line in err->text, each with
  * file:line:column or the flag, and a suggestion for an unknown key. --help and --version (and
- * --help=all, --help=man in scdoc/roff form) print to stdout and give OPTION_EXIT. Positional
- * arguments are left in operand[0..*operands) (borrowed from argv). */
+ * --help=all, --help=man in roff form) print to stdout and give OPTION_EXIT. Without any argument a short
+ * help is printed and the error is ERROR_USAGE. Positional arguments are left in operand[0..*operands)
+ * (operand and operands may be NULL for a program without them; the array is released by options_done, its
+ * strings lie in argv). Errors of the command line are ERROR_USAGE, of keys and values ERROR_CONFIG. On
+ * failure *config owns nothing and *origins is NULL. */
 bool options_parse(const OptionProgram *program, int argc, char **argv, void *config,
                    OptionOrigins **origins, const char ***operand, size_t *operands,
                    OptionAction *action, Error *err);
