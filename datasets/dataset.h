@@ -23,17 +23,18 @@
 /* Other names for the fields: column.prompt = "mr" reads the prompt from column (key) "mr". NULL: the
  * usual names. */
 typedef struct DataColumns {
-    char *prompt, *completion, *chosen, *rejected, *completions, *ranks, *ranking, *scores, *messages,
-        *text, *label, *margin, *annotator;
+    char *prompt, *completion, *chosen, *rejected, *completions, *ranks, *ranking, *scores,
+        *messages, *text, *label, *margin, *annotator;
 } DataColumns;
 
 typedef struct DataOptions {
-    const char *root;    /* put before relative names; NULL or "": none */
-    const char *format;  /* "auto" or the name of a form, e.g. "ranking" */
+    const char *root;   /* put before relative names; NULL or "": none */
+    const char *format; /* "auto" or the name of a form, e.g. "ranking" */
     DataColumns columns;
-    bool keep_extra;     /* keep each row's JSON in Record.extra */
-    bool skip_bad;       /* count and skip bad records instead of stopping at the first */
-    unsigned accept;     /* bit set of 1 << RecordKind the caller can use; others are ERROR_DATA that
+    bool keep_extra; /* keep each row's JSON in Record.extra */
+    bool unranked;   /* completions without ranks are records too (all ranks 0, K >= 1) */
+    bool skip_bad;   /* count and skip bad records instead of stopping at the first */
+    unsigned accept; /* bit set of 1 << RecordKind the caller can use; others are ERROR_DATA that
                             says what this program reads */
 } DataOptions;
 
@@ -42,8 +43,8 @@ typedef struct DataSet {
     size_t records, capacity;
     char **path; /* files that were read, owned */
     size_t paths;
-    size_t bad;          /* skipped bad records */
-    Str description;     /* "demonstrations.csv: CSV, prompt/completion (mr, ref), 7,592 records" lines */
+    size_t bad;      /* skipped bad records */
+    Str description; /* "demonstrations.csv: CSV, prompt/completion (mr, ref), 7,592 records" lines */
 } DataSet;
 
 /* Reads all files of a list. An empty file, or one without any record, is ERROR_DATA. */
@@ -53,5 +54,8 @@ void dataset_done(DataSet *set);
 /* Splits by prompt: records whose prompt hash falls below `share` (by seed) go to *held, the others
  * stay, both in their old order. Records of one prompt are never parted. */
 bool dataset_split(DataSet *set, double share, uint64_t seed, DataSet *held, Error *err);
+
+/* "7,592" */
+void dataset_put_count(Str *out, size_t n);
 
 #endif

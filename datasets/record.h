@@ -27,11 +27,11 @@ typedef struct Record {
     size_t messages;
     char **completion; /* texts; 1 for a demonstration, K for a ranking */
     size_t completions;
-    double *rank;     /* [completions] lower is better, equal is a tie; NULL unless a ranking */
-    double margin;    /* of a pair; 0 if not given */
-    bool best_only;   /* best-of-K label: rank 0 is the choice, all others are rank 1 */
-    char *label;      /* of a labeled record, as text ("positive", "3"); NULL otherwise */
-    double score;     /* number of a labeled record when has_score */
+    double *rank;   /* [completions] lower is better, equal is a tie; NULL unless a ranking */
+    double margin;  /* of a pair; 0 if not given */
+    bool best_only; /* best-of-K label: rank 0 is the choice, all others are rank 1 */
+    char *label;    /* of a labeled record, as text ("positive", "3"); NULL otherwise */
+    double score;   /* number of a labeled record when has_score */
     bool has_score;
     char *annotator;  /* NULL if not given */
     char *extra;      /* the whole row as compact JSON, only if the reader was asked to keep it */
