@@ -4,6 +4,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/model/family.h"
 #include "common/stage/stage.h"
 
 static const char *end_of_text = "<|endoftext|>";
@@ -126,7 +127,7 @@ static bool fresh_config(const Settings *settings, const Tokenizer *tokenizer, c
     }
     float dropout = (float)settings->model.fresh.dropout;
     *config = (ModelConfig){
-        .family = model_family("gpt2"),
+        .family = family_find("gpt2"),
         .layers = (size_t)settings->model.fresh.layers,
         .heads = (size_t)settings->model.fresh.heads,
         .width = (size_t)settings->model.fresh.width,
