@@ -8,6 +8,7 @@
  * pruned: the last `keep` verified ones and the best one stay.
  * Reading goes from the newest to the oldest, takes the first whose manifest and hashes hold, and says
  * which it skipped and why.
+ * The caller holds the run's lock, so temporary folders that are found belong to the dead.
  */
 #ifndef RLHF_TRAIN_CHECKPOINT_H
 #define RLHF_TRAIN_CHECKPOINT_H
@@ -31,14 +32,19 @@ typedef struct CheckpointWriter {
 /* Removes leftovers of dead writers, checks free space (1.1 x expected_bytes; 0: no check). */
 bool checkpoint_begin(CheckpointWriter *writer, const char *run, int64_t step, uint64_t expected_bytes,
                       Error *err);
+/* An older checkpoint of the same step is replaced. On failure nothing is left of this one. */
 bool checkpoint_commit(CheckpointWriter *writer, Error *err);
 void checkpoint_abort(CheckpointWriter *writer); /* removes the temporary folder; safe after commit */
 
 /* Keeps the newest `keep` (>= 1) and step `best` (-1: none), removes the other complete ones. */
 bool checkpoint_prune(const char *run, int keep, int64_t best, Error *err);
+/* Removes the one of this step; absent is fine. */
+bool checkpoint_remove(const char *run, int64_t step, Error *err);
+/* Folder of the checkpoint of a step, whether it is there or not; release with free. */
+char *checkpoint_folder(const char *run, int64_t step, Error *err);
 
 /* The newest complete checkpoint with all hashes right: *folder (owned by the caller) and *step; folder
- * NULL when there is none. Skipped ones are told to the log. */
+ * NULL when there is none. Skipped ones are told to the log and set aside as step-00000100.damaged. */
 bool checkpoint_find(const char *run, Log *log, char **folder, int64_t *step, Error *err);
 /* Manifest and hashes of one. */
 bool checkpoint_verify(const char *folder, Error *err);

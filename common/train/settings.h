@@ -20,7 +20,6 @@ typedef struct Settings {
     struct {
         char *path;
         struct { int64_t layers, heads, width, inner, context; double dropout; } fresh; /* model.new.* */
-        bool use_fresh;         /* set by settings_check: model.new.layers > 0 */
         int64_t freeze;         /* model.freeze_layers: embeddings and the first n blocks; -1 none */
     } model;
     struct { char *path; StringList train; int64_t vocabulary; int64_t minimum_count; } tokenizer;

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/train/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/parallel.h"
+
+enum { BLOCK = 4096 /* floats: the grain of partitions */, PIECES = 64 /* of the norm */ };
+
+bool optimizer_init(Optimizer *optimizer, const OptimizerOptions *options,
+                    const Gradients *gradients, Error *err) {
+    *optimizer = (Optimizer){.options = *options, .count = gradients->count};
+    optimizer->m = mem_alloc_aligned(gradients->count, sizeof *optimizer->m, err);
+    optimizer->v = optimizer->m == NULL
+                       ? NULL
+                       : mem_alloc_aligned(gradients->count, sizeof *optimizer->v, err);
+    if (optimizer->v == NULL) {
+        optimizer_done(optimizer);
+        return false;
+    }
+    return true;
+}
+
+void optimizer_done(Optimizer *optimizer) {
+    free(optimizer->m);
+    free(optimizer->v);
+    *optimizer = (Optimizer){0};
+}
+
+size_t optimizer_bytes(const Model *model) {
+    size_t count = 0;
+    for (size_t i = 0; i < model->parameters; i++) {
+        count += model->parameter[i].trainable ? model->parameter[i].count : 0;
+    }
+    return mem_mul(count, 2 * sizeof(float));
+}
+
+typedef struct NormJob {
+    const float *data;
+    size_t count;
+    double sum[PIECES];
+} NormJob;
+
+static double sum_of_squares(const float *data, size_t n) {
+    enum { LANES = 8 };
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            lane[j] += (double)data[i + j] * (double)data[i + j];
+        }
+    }
+    double sum = 0;
+    for (size_t j = 0; j < LANES; j++) {
+        sum += lane[j];
+    }
+    for (; i < n; i++) {
+        sum += (double)data[i] * (double)data[i];
+    }
+    return sum;
+}
+
+static void norm_piece(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    NormJob *job = context;
+    size_t blocks = job->count / BLOCK + (job->count % BLOCK != 0);
+    for (size_t piece = begin; piece < end; piece++) {
+        double sum = 0;
+        size_t last = (piece + 1) * blocks / PIECES;
+        for (size_t block = piece * blocks / PIECES; block < last; block++) {
+            size_t from = block * BLOCK;
+            size_t n = job->count - from < BLOCK ? job->count - from : BLOCK;
+            sum += sum_of_squares(job->data + from, n);
+        }
+        job->sum[piece] = sum;
+    }
+}
+
+double optimizer_norm(const Gradients *gradients) {
+    /* The pieces depend on the count alone, so every number of threads adds in the same order. */
+    NormJob job = {.data = gradients->data, .count = gradients->count};
+    parallel_for(PIECES, 1, norm_piece, &job);
+    double sum = 0;
+    for (size_t i = 0; i < PIECES; i++) {
+        sum += job.sum[i];
+    }
+    return sqrt(sum);
+}
+
+typedef struct StepJob {
+    float *weight, *m, *v;
+    const float *gradient;
+    float scale; /* of the gradient, from clipping */
+    float beta1, beta2;
+    float keep; /* 1 - learning rate * decay */
+    float rate; /* of m / (sqrt(v) / root + epsilon) */
+    float root, epsilon;
+} StepJob;
+
+static void step_piece(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    const StepJob *job = context;
+    float *restrict weight = job->weight, *restrict m = job->m, *restrict v = job->v;
+    const float *restrict gradient = job->gradient;
+    const float scale = job->scale, beta1 = job->beta1, beta2 = job->beta2, keep = job->keep;
+    const float rate = job->rate, root = job->root, epsilon = job->epsilon;
+    for (size_t i = begin; i < end; i++) {
+        float g = gradient[i] * scale;
+        m[i] = m[i] + (1 - beta1) * (g - m[i]);
+        v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+        weight[i] = keep * weight[i] - rate * m[i] / (sqrtf(v[i]) / root + epsilon);
+    }
+}
+
+void optimizer_step(Optimizer *optimizer, Model *model, const Gradients *gradients, double norm,
+                    double learning_rate) {
+    CHECK(!model->mapped && gradients->count == optimizer->count && isfinite(norm));
+    const OptimizerOptions *o = &optimizer->options;
+    optimizer->step++;
+    double correction1 = 1 - pow(o->beta1, (double)optimizer->step);
+    double correction2 = 1 - pow(o->beta2, (double)optimizer->step);
+    bool torch = o->epsilon_mode == ADAM_EPSILON_TORCH;
+    double scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1;
+    StepJob job = {
+        .scale = (float)scale,
+        .beta1 = (float)o->beta1,
+        .beta2 = (float)o->beta2,
+        .rate = (float)(torch ? learning_rate / correction1
+                              : learning_rate * sqrt(correction2) / correction1),
+        .root = (float)(torch ? sqrt(correction2) : 1),
+        .epsilon = (float)o->epsilon,
+    };
+    for (size_t i = 0; i < model->parameters; i++) {
+        const Parameter *parameter = &model->parameter[i];
+        if (!parameter->trainable || parameter->gradient == SIZE_MAX) {
+            continue;
+        }
+        job.weight = model->data + parameter->offset;
+        job.m = optimizer->m + parameter->gradient;
+        job.v = optimizer->v + parameter->gradient;
+        job.gradient = gradients->data + parameter->gradient;
+        job.keep = parameter->decay ? (float)(1 - learning_rate * o->weight_decay) : 1;
+        parallel_for(parameter->count, BLOCK, step_piece, &job);
+    }
+    model->version++;
+}
+
+typedef struct EmaJob {
+    float *ema;
+    const float *weight;
+    float decay;
+} EmaJob;
+
+static void ema_piece(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    const EmaJob *job = context;
+    float *restrict ema = job->ema;
+    const float *restrict weight = job->weight;
+    const float decay = job->decay, rest = 1 - decay;
+    for (size_t i = begin; i < end; i++) {
+        ema[i] = decay * ema[i] + rest * weight[i];
+    }
+}
+
+void ema_update(Model *ema, const Model *model, double decay) {
+    CHECK(!ema->mapped && ema->count == model->count);
+    EmaJob job = {ema->data, model->data, (float)decay};
+    parallel_for(model->count, BLOCK, ema_piece, &job);
+    ema->version++;
+}
