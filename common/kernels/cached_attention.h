@@ -4,7 +4,8 @@
  * PAGE_TOKENS positions; a sequence is a list of page numbers, so memory has no holes and a prompt's
  * pages serve all of its completions.
  *
- * A page of one layer holds for each head its keys [PAGE_TOKENS][head_size], then its values likewise. What a row gets depends on its own query and pages alone, bit for bit.
+ * A page of one layer holds for each head its keys [PAGE_TOKENS][head_size], then its values likewise.
+ * What a row gets depends on its own query and pages alone, bit for bit.
  */
 #ifndef RLHF_KERNELS_CACHED_ATTENTION_H
 #define RLHF_KERNELS_CACHED_ATTENTION_H

@@ -4,7 +4,7 @@
  *
  * A prompt sampled n times is computed once; its keys and values are shared. A finished row leaves at
  * once and the next waiting sample takes its place. Every random number is a function of (seed, purpose,
- * step, record, sample, position): which rows run together never changes what a row says.
+ * step, record, sample, position), never of a place in the batch.
  */
 #ifndef RLHF_MODEL_GENERATE_H
 #define RLHF_MODEL_GENERATE_H
@@ -43,17 +43,18 @@ typedef struct Prompt {
 
 /* One sampled completion. */
 typedef struct Completion {
-    int32_t *id;      /* [count], owned; ends in EOS when finish is FINISH_EOS */
-    float *logprob;   /* [count], owned; of the distribution at `temperature`, before any filter */
+    int32_t *id;    /* [count], owned; ends in EOS when finish is FINISH_EOS */
+    float *logprob; /* [count], owned; of the distribution at `temperature`, before any filter */
     size_t count;
     Finish finish;
-    size_t prompt;    /* index */
-    size_t sample;    /* 0 .. samples - 1 */
+    size_t prompt; /* index */
+    size_t sample; /* 0 .. samples - 1 */
 } Completion;
 
 /* Called after each token; true ends the completion with FINISH_STOP (stop strings live above the
  * model). context of generate(); may be NULL. */
-typedef bool StopCheck(void *context, size_t prompt, size_t sample, const int32_t *id, size_t count);
+typedef bool StopCheck(void *context, size_t prompt, size_t sample, const int32_t *id,
+                       size_t count);
 
 typedef struct Generator Generator;
 
@@ -75,8 +76,28 @@ bool generate(Generator *generator, const Model *model, const Prompt *prompt, si
               Error *err);
 void completion_done(Completion *completion);
 
-/* The filters alone, for tests and for refusing them in PPO: logits[V] are overwritten by
- * probabilities after temperature, penalty, top-k, top-p, min-p (in Hugging Face's order). */
-void sampling_distribution(const Sampling *sampling, float *logits, size_t vocabulary);
+/* What the filters look at beside the logits. */
+typedef struct SamplingHistory {
+    const int32_t *prompt;
+    size_t prompt_count;
+    const int32_t *completion; /* ids so far */
+    size_t count;
+    int32_t eos; /* -1: none; masked while count < min_tokens */
+} SamplingHistory;
+
+typedef struct SamplingScratch {
+    float *weight;   /* [V] */
+    uint32_t *order; /* [V] */
+} SamplingScratch;
+
+/* The filters alone: logits[V] are overwritten by probabilities after repetition penalty, masked EOS,
+ * temperature, top-k, top-p and min-p, in Hugging Face's order. Equal logits at the edge of top-k are
+ * all kept; at the edge of top-p the lower ids are. greedy: all on the largest (of a tie, the lowest
+ * id). history may be NULL: no penalty, no mask. */
+void sampling_distribution(const Sampling *sampling, const SamplingHistory *history, float *logits,
+                           size_t vocabulary, const SamplingScratch *scratch);
+
+/* The id at u in [0, 1) of the cumulated probabilities in the order of ids, summed in double. */
+int32_t sampling_pick(const float *probability, size_t vocabulary, double u);
 
 #endif

@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/model/generate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/parallel.h"
+#include "common/kernels/matrix.h"
+#include "common/kernels/rows.h"
+#include "common/model/generate_private.h"
+
+enum {
+    PASS_ROWS = 256,         /* at least so many rows of prompts are computed at once */
+    LOGITS_FLOATS = 8 << 20, /* about so many logits are held at once */
+};
+
+static size_t pages_for(size_t tokens) {
+    return tokens / PAGE_TOKENS + (tokens % PAGE_TOKENS != 0);
+}
+
+static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorPlan *plan) {
+    CHECK(plan->rows > 0 && plan->context > 1 && config->head != HEAD_SCORES);
+    g->family = config->family;
+    g->layers = config->layers;
+    g->heads = config->heads;
+    g->width = config->width;
+    g->inner = config->inner;
+    g->vocabulary = config->vocabulary;
+    g->norm_epsilon = config->norm_epsilon;
+    g->rows = plan->rows;
+    g->context = plan->context < config->context ? plan->context : config->context;
+    g->pass_rows = g->rows > PASS_ROWS ? g->rows : PASS_ROWS;
+    g->head_rows = LOGITS_FLOATS / g->vocabulary;
+    g->head_rows = g->head_rows < 1 ? 1 : g->head_rows > g->rows ? g->rows : g->head_rows;
+    g->row_pages = pages_for(g->context);
+    /* Each live prompt has a row of its own to pay for it; a prompt and a completion that together fill
+     * the context take at most one page more than the context does. */
+    g->pages = mem_mul(g->rows, g->row_pages + 1);
+    g->threads = parallel_threads();
+}
+
+/* One piece of the block: adds its cost, or takes it. */
+static void piece(Arena *arena, size_t *cost, void *pointer, size_t count, size_t size) {
+    if (arena == NULL) {
+        *cost = mem_add(*cost, arena_cost(count, size));
+        return;
+    }
+    void *memory = arena_take(arena, count, size);
+    memcpy(pointer, &memory, sizeof memory);
+}
+
+/* The plan of the block, gone through twice: to add up, and to take. */
+static size_t pieces(Generator *g, Arena *arena) {
+    size_t cost = 0, n = g->pass_rows, width = g->width, threads = (size_t)g->threads;
+    size_t floats = mem_mul(mem_mul(g->layers, g->pages), page_floats(g->heads, width / g->heads));
+    piece(arena, &cost, &g->cache, floats, sizeof(float));
+    piece(arena, &cost, &g->free_page, g->pages, sizeof(uint32_t));
+    piece(arena, &cost, &g->list, mem_mul(mem_mul(2, g->rows), g->row_pages), sizeof(uint32_t));
+    piece(arena, &cost, &g->live, g->rows, sizeof(LivePrompt));
+    piece(arena, &cost, &g->row, g->rows, sizeof(Row));
+    piece(arena, &cost, &g->id, n, sizeof(int32_t));
+    piece(arena, &cost, &g->position, n, sizeof(uint32_t));
+    piece(arena, &cost, &g->place, n, sizeof(CachedRow));
+    piece(arena, &cost, &g->last_of, n, sizeof(size_t));
+    piece(arena, &cost, &g->x, mem_mul(n, width), sizeof(float));
+    piece(arena, &cost, &g->middle, mem_mul(n, width), sizeof(float));
+    piece(arena, &cost, &g->normed, mem_mul(n, width), sizeof(float));
+    piece(arena, &cost, &g->qkv, mem_mul(n, 3 * width), sizeof(float));
+    piece(arena, &cost, &g->attended, mem_mul(n, width), sizeof(float));
+    piece(arena, &cost, &g->up, mem_mul(n, g->inner), sizeof(float));
+    piece(arena, &cost, &g->bent, mem_mul(n, g->inner), sizeof(float));
+    piece(arena, &cost, &g->mean, n, sizeof(float));
+    piece(arena, &cost, &g->rstd, n, sizeof(float));
+    piece(arena, &cost, &g->scores, mem_mul(threads, g->context), sizeof(float));
+    /* Hidden rows: of the active rows, then one for each live prompt. */
+    piece(arena, &cost, &g->hidden, mem_mul(2 * g->rows, width), sizeof(float));
+    piece(arena, &cost, &g->logits, mem_mul(g->head_rows, g->vocabulary), sizeof(float));
+    piece(arena, &cost, &g->probability, mem_mul(threads, g->vocabulary), sizeof(float));
+    piece(arena, &cost, &g->weight, mem_mul(threads, g->vocabulary), sizeof(float));
+    piece(arena, &cost, &g->order, mem_mul(threads, g->vocabulary), sizeof(uint32_t));
+    piece(arena, &cost, &g->picked, g->rows, sizeof(int32_t));
+    piece(arena, &cost, &g->logprob, g->rows, sizeof(float));
+    return cost;
+}
+
+size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan) {
+    Generator g = {0};
+    sizes_fill(&g, config, plan);
+    return mem_add(sizeof(Generator), pieces(&g, NULL));
+}
+
+Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan, Error *err) {
+    Generator *g = mem_alloc(1, sizeof(Generator), err);
+    if (g == NULL) {
+        return NULL;
+    }
+    sizes_fill(g, config, plan);
+    if (!arena_init(&g->arena, pieces(g, NULL), err)) {
+        error_wrap(err, "the cache for %zu completions of up to %zu tokens", g->rows, g->context);
+        generator_free(g);
+        return NULL;
+    }
+    pieces(g, &g->arena);
+    for (size_t i = 0; i < g->rows; i++) {
+        g->live[i] = (LivePrompt){.page = g->list + i * g->row_pages,
+                                  .hidden = g->hidden + (g->rows + i) * g->width};
+        g->row[i] = (Row){.page = g->list + (g->rows + i) * g->row_pages};
+    }
+    return g;
+}
+
+void generator_free(Generator *generator) {
+    if (generator != NULL) {
+        arena_done(&generator->arena);
+        free(generator);
+    }
+}
+
+void completion_done(Completion *completion) {
+    free(completion->id);
+    free(completion->logprob);
+    *completion = (Completion){0};
+}
+
+/* What one call of generate() works on. */
+typedef struct Job {
+    Generator *g;
+    const Model *model;
+    const Prompt *prompt;
+    size_t prompts, samples;
+    const Sampling *sampling;
+    Completion *out;
+    size_t started, finished;
+} Job;
+
+static uint32_t page_take(Generator *g) {
+    CHECK(g->free_pages > 0);
+    return g->free_page[--g->free_pages];
+}
+
+static void pages_give(Generator *g, const uint32_t *page, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        g->free_page[g->free_pages++] = page[i];
+    }
+}
+
+static bool prompts_check(const Job *job, Error *err) {
+    for (size_t p = 0; p < job->prompts; p++) {
+        const Prompt *prompt = &job->prompt[p];
+        if (prompt->count < 1 || prompt->count >= job->g->context) {
+            return error_set(
+                err, ERROR_DATA,
+                "prompt %zu has %zu tokens; with a context of %zu a prompt must have 1 "
+                "to %zu",
+                p + 1, prompt->count, job->g->context, job->g->context - 1);
+        }
+        for (size_t i = 0; i < prompt->count; i++) {
+            if (prompt->id[i] < 0 || (size_t)prompt->id[i] >= job->g->vocabulary) {
+                return error_set(err, ERROR_DATA,
+                                 "prompt %zu holds the id %d, but the model knows %zu; model and "
+                                 "tokenizer do not belong together",
+                                 p + 1, (int)prompt->id[i], job->g->vocabulary);
+            }
+        }
+    }
+    return true;
+}
+
+/* The live place of a prompt; a new one, whose pages are taken, if it has none: *fresh. */
+static LivePrompt *live_of(Job *job, size_t prompt, bool *fresh) {
+    Generator *g = job->g;
+    LivePrompt *empty = NULL;
+    *fresh = false;
+    for (size_t i = 0; i < g->rows; i++) {
+        if (g->live[i].pending > 0 && g->live[i].prompt == prompt) {
+            return &g->live[i];
+        }
+        if (g->live[i].pending == 0 && empty == NULL) {
+            empty = &g->live[i];
+        }
+    }
+    CHECK(empty != NULL);
+    empty->prompt = prompt;
+    empty->pending = job->samples;
+    for (size_t i = 0; i < pages_for(job->prompt[prompt].count); i++) {
+        empty->page[i] = page_take(g);
+    }
+    *fresh = true;
+    return empty;
+}
+
+static bool row_start(Job *job, size_t index, LivePrompt *live, Error *err) {
+    Generator *g = job->g;
+    const Prompt *prompt = &job->prompt[index / job->samples];
+    Completion *completion = &job->out[index];
+    Row *row = &g->row[g->active++];
+    size_t room = g->context - prompt->count;
+    row->live = live;
+    row->completion = completion;
+    row->limit = job->sampling->max_tokens < room ? job->sampling->max_tokens : room;
+    row->pages = 0;
+    row->random =
+        random_stream(job->sampling->seed, job->sampling->purpose,
+                      random_mix(job->sampling->step, prompt->record), completion->sample);
+    completion->id = mem_alloc(row->limit, sizeof(int32_t), err);
+    completion->logprob = completion->id != NULL ? mem_alloc(row->limit, sizeof(float), err) : NULL;
+    return completion->logprob != NULL;
+}
+
+/* Runs the pass over the rows gathered so far and keeps the hidden rows of prompts that end there. */
+static void prefill_flush(Job *job, size_t n) {
+    Generator *g = job->g;
+    generator_pass(g, job->model, n);
+    for (size_t i = 0; i < n; i++) {
+        if (g->last_of[i] != SIZE_MAX) {
+            matrix_gather(g->live[g->last_of[i]].hidden, g->normed, &i, 1, g->width);
+        }
+    }
+}
+
+/* Appends a prompt's tokens to the rows of the pass, running it whenever it is full. A prompt may be cut
+ * anywhere: what stands before is in the cache. */
+static void prefill_add(Job *job, const LivePrompt *live, size_t *n) {
+    Generator *g = job->g;
+    const Prompt *prompt = &job->prompt[live->prompt];
+    for (size_t t = 0; t < prompt->count; t++) {
+        if (*n == g->pass_rows) {
+            prefill_flush(job, *n);
+            *n = 0;
+        }
+        g->id[*n] = prompt->id[t];
+        g->position[*n] = (uint32_t)t;
+        g->place[*n] =
+            (CachedRow){.shared = live->page, .shared_tokens = prompt->count, .position = t};
+        g->last_of[*n] = t + 1 == prompt->count ? (size_t)(live - g->live) : SIZE_MAX;
+        (*n)++;
+    }
+}
+
+/* Lets waiting samples take the free rows, and computes the prompts that are new. */
+static bool admit(Job *job, Error *err) {
+    Generator *g = job->g;
+    size_t n = 0;
+    while (g->active < g->rows && job->started < job->prompts * job->samples) {
+        bool fresh;
+        LivePrompt *live = live_of(job, job->started / job->samples, &fresh);
+        if (!row_start(job, job->started++, live, err)) {
+            return false;
+        }
+        if (fresh) {
+            prefill_add(job, live, &n);
+        }
+    }
+    if (n > 0) {
+        prefill_flush(job, n);
+    }
+    return true;
+}
+
+/* Feeds the last token of each row that has one; all rows then have their hidden row. */
+static void decode(Job *job) {
+    Generator *g = job->g;
+    size_t n = 0;
+    for (size_t i = 0; i < g->active; i++) {
+        Row *row = &g->row[i];
+        size_t count = row->completion->count, prompt_count = job->prompt[row->live->prompt].count;
+        if (count == 0) {
+            continue;
+        }
+        if ((count - 1) % PAGE_TOKENS == 0) {
+            row->page[row->pages++] = page_take(g);
+        }
+        g->id[n] = row->completion->id[count - 1];
+        g->position[n] = (uint32_t)(prompt_count + count - 1);
+        g->place[n] = (CachedRow){.shared = row->live->page,
+                                  .shared_tokens = prompt_count,
+                                  .own = row->page,
+                                  .position = prompt_count + count - 1};
+        n++;
+    }
+    if (n > 0) {
+        generator_pass(g, job->model, n);
+    }
+    static const size_t first = 0;
+    for (size_t i = 0, fed = 0; i < g->active; i++) {
+        bool has_token = g->row[i].completion->count > 0;
+        matrix_gather(g->hidden + i * g->width, has_token ? g->normed : g->row[i].live->hidden,
+                      has_token ? &fed : &first, 1, g->width);
+        fed += has_token;
+    }
+}
+
+typedef struct Draw {
+    const Job *job;
+    size_t first; /* row of the first logits */
+} Draw;
+
+/* Log-prob of an id at the temperature, before any filter. */
+static float tempered_logprob(const float *logits, size_t vocabulary, float temperature, int32_t id,
+                              float *scratch) {
+    const RowKernels *kernels = row_kernels();
+    memcpy(scratch, logits, vocabulary * sizeof(float));
+    if (temperature != 1.0f) {
+        kernels->scale(scratch, 1.0f / temperature, vocabulary);
+    }
+    float chosen = scratch[id], max = kernels->max(scratch, vocabulary);
+    kernels->exp(scratch, scratch, max, vocabulary);
+    double sum = 0;
+    for (size_t i = 0; i < vocabulary; i++) {
+        sum += (double)scratch[i];
+    }
+    return (float)((double)chosen - (double)max - log(sum));
+}
+
+static void draw_rows(void *context, size_t begin, size_t end, int thread) {
+    const Draw *draw = context;
+    const Job *job = draw->job;
+    const Generator *g = job->g;
+    size_t vocabulary = g->vocabulary, offset = (size_t)thread * vocabulary;
+    SamplingScratch scratch = {g->weight + offset, g->order + offset};
+    for (size_t i = begin; i < end; i++) {
+        const Row *row = &g->row[draw->first + i];
+        const Completion *completion = row->completion;
+        const Prompt *prompt = &job->prompt[row->live->prompt];
+        const float *logits = g->logits + i * vocabulary;
+        float *probability = g->probability + offset;
+        SamplingHistory history = {prompt->id, prompt->count, completion->id, completion->count,
+                                   job->model->config.eos};
+        memcpy(probability, logits, vocabulary * sizeof(float));
+        sampling_distribution(job->sampling, &history, probability, vocabulary, &scratch);
+        int32_t id =
+            sampling_pick(probability, vocabulary, random_uniform(&row->random, completion->count));
+        g->picked[draw->first + i] = id;
+        g->logprob[draw->first + i] =
+            tempered_logprob(logits, vocabulary, job->sampling->temperature, id, scratch.weight);
+    }
+}
+
+/* The next id of every row, and its log-prob. */
+static bool draw_all(Job *job, Error *err) {
+    Generator *g = job->g;
+    for (size_t first = 0; first < g->active; first += g->head_rows) {
+        size_t left = g->active - first, n = left < g->head_rows ? left : g->head_rows;
+        generator_head(g, job->model, g->hidden + first * g->width, n);
+        Draw draw = {job, first};
+        parallel_for(n, 1, draw_rows, &draw);
+    }
+    for (size_t i = 0; i < g->active; i++) {
+        if (!isfinite(g->logprob[i])) {
+            return error_set(err, ERROR_DIVERGED,
+                             "the model's logits behind prompt %zu are not finite; its weights are "
+                             "spoiled",
+                             g->row[i].live->prompt + 1);
+        }
+    }
+    return true;
+}
+
+static bool has_ended(const Job *job, const Row *row, StopCheck *stop, void *stop_context) {
+    Completion *completion = row->completion;
+    int32_t last = completion->id[completion->count - 1];
+    if (last == job->model->config.eos) {
+        completion->finish = FINISH_EOS;
+        return true;
+    }
+    completion->finish = FINISH_STOP;
+    for (size_t i = 0; i < job->sampling->stops; i++) {
+        if (last == job->sampling->stop[i]) {
+            return true;
+        }
+    }
+    if (stop != NULL && stop(stop_context, completion->prompt, completion->sample, completion->id,
+                             completion->count)) {
+        return true;
+    }
+    completion->finish = FINISH_LENGTH;
+    return completion->count == row->limit;
+}
+
+/* Gives back what a row holds; the last row takes its place. */
+static void row_end(Job *job, size_t i) {
+    Generator *g = job->g;
+    Row row = g->row[i];
+    pages_give(g, row.page, row.pages);
+    if (--row.live->pending == 0) {
+        pages_give(g, row.live->page, pages_for(job->prompt[row.live->prompt].count));
+    }
+    g->row[i] = g->row[--g->active];
+    g->row[g->active] = row;
+    job->finished++;
+}
+
+/* Appends the drawn ids; rows that are done leave. */
+static void append_all(Job *job, StopCheck *stop, void *stop_context) {
+    Generator *g = job->g;
+    for (size_t i = 0; i < g->active; i++) {
+        Completion *completion = g->row[i].completion;
+        completion->id[completion->count] = g->picked[i];
+        completion->logprob[completion->count++] = g->logprob[i];
+    }
+    for (size_t i = g->active; i-- > 0;) {
+        if (has_ended(job, &g->row[i], stop, stop_context)) {
+            row_end(job, i);
+        }
+    }
+}
+
+static void job_begin(Job *job) {
+    Generator *g = job->g;
+    g->active = 0;
+    g->free_pages = g->pages;
+    for (size_t i = 0; i < g->pages; i++) {
+        g->free_page[i] = (uint32_t)(g->pages - 1 - i);
+    }
+    for (size_t i = 0; i < g->rows; i++) {
+        g->live[i].pending = 0;
+    }
+    for (size_t i = 0; i < job->prompts * job->samples; i++) {
+        job->out[i] = (Completion){.prompt = i / job->samples, .sample = i % job->samples};
+    }
+}
+
+bool generate(Generator *generator, const Model *model, const Prompt *prompt, size_t prompts,
+              size_t samples, const Sampling *sampling, StopCheck *stop, void *stop_context,
+              void (*progress)(void *, size_t done), void *progress_context, Completion *out,
+              Error *err) {
+    Generator *g = generator;
+    const ModelConfig *config = &model->config;
+    CHECK(config->family == g->family && config->layers == g->layers && config->width == g->width &&
+          config->heads == g->heads && config->inner == g->inner &&
+          config->vocabulary == g->vocabulary && g->threads >= parallel_threads());
+    CHECK(samples > 0 && sampling->max_tokens > 0 && sampling->temperature > 0.0f);
+    Job job = {g, model, prompt, prompts, samples, sampling, out, 0, 0};
+    job_begin(&job);
+    bool ok = prompts_check(&job, err);
+    while (ok && job.finished < prompts * samples) {
+        size_t before = job.finished;
+        ok = admit(&job, err);
+        if (ok) {
+            decode(&job);
+            ok = draw_all(&job, err);
+        }
+        if (ok) {
+            append_all(&job, stop, stop_context);
+        }
+        if (ok && progress != NULL && job.finished != before) {
+            progress(progress_context, job.finished);
+        }
+    }
+    for (size_t i = 0; i < prompts * samples && !ok; i++) {
+        completion_done(&out[i]);
+    }
+    return ok;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inside of a Generator: its memory, and the pass of single rows over the cache of pages. generate.c
+ * decides which rows run, generate_pass.c computes them.
+ */
+#ifndef RLHF_MODEL_GENERATE_PRIVATE_H
+#define RLHF_MODEL_GENERATE_PRIVATE_H
+
+#include "common/kernels/cached_attention.h"
+#include "common/model/family.h"
+#include "common/model/generate.h"
+
+/* A prompt with completions under way or waiting. */
+typedef struct LivePrompt {
+    size_t prompt;  /* index */
+    size_t pending; /* samples not finished; 0: the place is free */
+    uint32_t *page; /* [ceil(count / PAGE_TOKENS)] */
+    float *hidden;  /* [C] what the head reads behind the last token of the prompt */
+} LivePrompt;
+
+/* A completion under way. */
+typedef struct Row {
+    LivePrompt *live;
+    Completion *completion;
+    size_t limit;   /* tokens it may have */
+    uint32_t *page; /* of its own tokens */
+    size_t pages;
+    Random random;
+} Row;
+
+/* Sizes, and where each piece lies in the one block of memory. */
+struct Generator {
+    const ModelFamily *family;
+    size_t layers, heads, width, inner, vocabulary;
+    float norm_epsilon;
+    size_t rows, context; /* of the plan */
+    size_t pass_rows;     /* rows of one pass: prompts are computed in chunks of this size */
+    size_t head_rows;     /* rows of logits at a time */
+    size_t pages;         /* of the cache */
+    size_t row_pages;     /* most pages of a prompt, or of a completion */
+    int threads;
+
+    Arena arena;
+    float *cache; /* [L][pages][page_floats] */
+    uint32_t *free_page;
+    size_t free_pages;
+    uint32_t *list; /* page lists of prompts and rows */
+    LivePrompt *live;
+    Row *row;
+    size_t active;
+
+    /* A pass: [pass_rows] places and activations. */
+    int32_t *id;
+    uint32_t *position;
+    CachedRow *place;
+    size_t *last_of; /* index into live whose prompt ends here, else SIZE_MAX */
+    float *x, *middle, *normed, *qkv, *attended, *up, *bent, *mean, *rstd, *scores;
+
+    /* Sampling. */
+    float *hidden;      /* [rows][C] */
+    float *logits;      /* [head_rows][V] */
+    float *probability; /* [threads][V] */
+    float *weight;      /* [threads][V] */
+    uint32_t *order;    /* [threads][V] */
+    int32_t *picked;    /* [rows] */
+    float *logprob;     /* [rows] */
+};
+
+/* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on the
+ * way; normed [n, C] is then what the head reads. */
+void generator_pass(Generator *generator, const Model *model, size_t n);
+
+/* logits [n, V] of n <= head_rows rows of hidden. */
+void generator_head(Generator *generator, const Model *model, const float *hidden, size_t n);
+
+#endif
