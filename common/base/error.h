@@ -26,11 +26,11 @@ typedef enum ErrorCode {
     ERROR_IO = 74, /* reading or writing failed: disk full, short read */
     ERROR_TEMPORARY = 75,
     ERROR_PERMISSION = 77,
-    ERROR_CONFIG = 78,        /* a configuration value is wrong */
-    ERROR_DIVERGED = 80,      /* a loss or gradient is not finite */
-    ERROR_STOPPED = 81,       /* a rule ended the run early */
-    ERROR_INTERRUPTED = 130,  /* SIGINT, after a clean checkpoint */
-    ERROR_TERMINATED = 143,   /* SIGTERM, after a clean checkpoint */
+    ERROR_CONFIG = 78,       /* a configuration value is wrong */
+    ERROR_DIVERGED = 80,     /* a loss or gradient is not finite */
+    ERROR_STOPPED = 81,      /* a rule ended the run early */
+    ERROR_INTERRUPTED = 130, /* SIGINT, after a clean checkpoint */
+    ERROR_TERMINATED = 143,  /* SIGTERM, after a clean checkpoint */
 } ErrorCode;
 
 enum { ERROR_TEXT_SIZE = 2048, ERROR_FILE_SIZE = 512 };
@@ -44,7 +44,8 @@ typedef struct Error {
     char text[ERROR_TEXT_SIZE];
 } Error;
 
-/* Fills *err; always returns false, so that callers can `return error_set(...)`. err may be NULL. */
+/* Fills *err; always returns false, so that callers can
+ * `return error_set(...)`. err may be NULL. */
 bool error_set(Error *err, ErrorCode code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -59,9 +60,9 @@ bool error_errno(Error *err, const char *what, const char *path);
 /* Puts "context: " before the text. Always returns false. */
 bool error_wrap(Error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* "program: file:line:column: text\n", control characters of the text escaped. The gathered problems of a
- * command line or configuration (ERROR_USAGE, ERROR_CONFIG) stand in lines of the text; each is printed as
- * a line "program: text\n" of its own. For mains only. */
+/* "program: file:line:column: text\n", control characters of the text escaped. The gathered
+ * problems of a command line or configuration (ERROR_USAGE, ERROR_CONFIG) stand in lines of the
+ * text; each is printed as a line "program: text\n" of its own. For mains only. */
 void error_print(const Error *err, const char *program, FILE *to);
 
 /* A programmer's fault: prints file, line and condition and aborts; stays in release builds. */

@@ -48,7 +48,8 @@ bool json_scan_document(JsonScan *scan);
 /* Steps over blanks (and comments where allowed), over a string, over a value. */
 bool json_scan_blanks(JsonScan *scan);
 bool json_scan_value(JsonScan *scan);
-/* Steps over the string at scan->at; its unescaped bytes are appended to *out, if it is not NULL. */
+/* Steps over the string at scan->at; its unescaped bytes are appended to *out, if it is not
+ * NULL. */
 bool json_scan_string(JsonScan *scan, Str *out);
 void json_scan_done(JsonScan *scan);
 

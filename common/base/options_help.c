@@ -172,7 +172,8 @@ static void put_plain_keys(Str *out, const OptionRows *rows) {
     str_done(&text);
 }
 
-/* roff: a backslash, a hyphen and a point or apostrophe at the beginning of a line mean something. */
+/* roff: a backslash, a hyphen and a point or apostrophe at the beginning of a line mean something.
+ */
 static void put_roff(Str *out, const char *text) {
     bool begin = true;
     for (const char *p = text; *p != '\0'; p++) {

@@ -110,20 +110,16 @@ const OptionFlag *option_flag_letter(const OptionProgram *program, char letter) 
 }
 
 static void report_unknown_flag(Parse *parse, const char *argument, size_t length) {
-    static const char *const built_in[] = {"--config", "--set", "--help", "--version"};
+    static const OptionFlag built_in[] = {
+        {"--config"}, {"--set"}, {"--help"}, {"--version"}, {NULL}};
     char name[128];
     const char *best = NULL;
     int nearest = 3;
     snprintf(name, sizeof name, "%.*s", (int)length, argument);
-    for (size_t i = 0; i < 4; i++) {
-        int distance = str_distance(name, built_in[i], 2);
-        if (distance < nearest) {
-            nearest = distance;
-            best = built_in[i];
-        }
-    }
-    for (size_t l = 0; l < parse->program->flag_lists; l++) {
-        for (const OptionFlag *flag = parse->program->flag[l]; flag->name != NULL; flag++) {
+    for (size_t l = 0; l <= parse->program->flag_lists; l++) {
+        const OptionFlag *flag =
+            l < parse->program->flag_lists ? parse->program->flag[l] : built_in;
+        for (; flag->name != NULL; flag++) {
             int distance = str_distance(name, flag->name, 2);
             if (distance < nearest) {
                 nearest = distance;
@@ -170,8 +166,8 @@ static bool looks_like_option(const OptionProgram *program, const char *argument
             (option_flag_letter(program, argument[1]) != NULL || argument[1] == 'h'));
 }
 
-/* The value of an option: what stands behind its '=', or the next argument. NULL and a report if there
- * is none. */
+/* The value of an option: what stands behind its '=', or the next argument. NULL and a report if
+ * there is none. */
 static const char *take_value(Parse *parse, const char *name, const char *what,
                               const char *attached, int argc, char **argv, int *at) {
     if (attached != NULL) {
@@ -182,6 +178,12 @@ static const char *take_value(Parse *parse, const char *name, const char *what,
     }
     report(parse, ERROR_USAGE, NULL, 0, 0, "%s needs a value: %s %s", name, name, what);
     return NULL;
+}
+
+/* What follows an unknown option was meant for it, most likely: no second complaint. */
+static void skip_value(const Parse *parse, const char *attached, int argc, char **argv, int *at) {
+    bool follows = attached == NULL && *at + 1 < argc;
+    *at += follows && !looks_like_option(parse->program, argv[*at + 1]);
 }
 
 static void take_long(Parse *parse, int argc, char **argv, int *at) {
@@ -219,6 +221,7 @@ static void take_long(Parse *parse, int argc, char **argv, int *at) {
         parse->version = true;
     } else {
         report_unknown_flag(parse, argument, length);
+        skip_value(parse, attached, argc, argv, at);
     }
 }
 
@@ -231,6 +234,7 @@ static void take_letters(Parse *parse, int argc, char **argv, int *at) {
             parse->help = "";
         } else if (flag == NULL) {
             report_unknown_flag(parse, argument, strlen(argument));
+            skip_value(parse, NULL, argc, argv, at);
             return;
         } else if (flag->argument == NULL) {
             assign(parse, flag->name, flag->path, strlen(flag->path), NULL, false);
@@ -280,7 +284,8 @@ static void set_origin(Parse *parse, size_t row, const char *origin) {
     parse->origins->origin[row] = copy;
 }
 
-/* A problem with a key or its value: in the file with its place, from the command line with the flag. */
+/* A problem with a key or its value: in the file with its place, from the command line with the
+ * flag. */
 static void report_key(Parse *parse, const char *source, const char *path, bool key,
                        const char *message) {
     long line = 0, column = 0;

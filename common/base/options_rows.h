@@ -7,8 +7,8 @@
 
 #include "common/base/options.h"
 
-/* The tables of a program as one: each path once, at its first place, with its last row's content. A
- * last row without help, unit, choices or range has those of the row before. */
+/* The tables of a program as one: each path once, at its first place, with its last row's content.
+ * A last row without help, unit, choices or range has those of the row before. */
 typedef struct OptionRows {
     Option *row; /* owned */
     size_t count;
@@ -31,7 +31,8 @@ struct OptionOrigins {
 };
 
 /* Stores one value; append to a list that was set from the command line before with `append`. On
- * failure appends a sentence to *problem, without the path. false without a problem: out of memory. */
+ * failure appends a sentence to *problem, without the path. false without a problem: out of memory.
+ */
 bool option_store(const Option *option, void *config, const cJSON *value, bool append,
                   Str *problem);
 /* Appends what values the option takes: "a whole number from 1 to 8", "one of a, b". */
@@ -39,8 +40,8 @@ void option_expectation(const Option *option, Str *out);
 /* All defaults into a zeroed configuration. */
 bool option_defaults(const OptionRows *rows, void *config, Error *err);
 
-/* The flag of this name ("--seed", its first `length` bytes) or letter; NULL if there is none. Where lists
- * name a flag twice, the later one counts. */
+/* The flag of this name ("--seed", its first `length` bytes) or letter; NULL if there is none.
+ * Where lists name a flag twice, the later one counts. */
 const OptionFlag *option_flag_find(const OptionProgram *program, const char *name, size_t length);
 const OptionFlag *option_flag_letter(const OptionProgram *program, char letter);
 

@@ -79,7 +79,8 @@ static bool is_first(const OptionRows *rows, size_t i, const char *prefix, size_
     return true;
 }
 
-/* All rows whose paths begin with the first `length` bytes of `prefix` (a whole number of parts). */
+/* All rows whose paths begin with the first `length` bytes of `prefix` (a whole number of parts).
+ */
 static void put_section(const Writer *writer, const char *prefix, size_t length, int depth) {
     Str *out = writer->out;
     const char *pending = NULL; /* the comment of the row before: it comes behind the comma */

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes of the code point at text (n > 0 bytes left), and the code point through *code (may be NULL);
- * 0 if the bytes are not valid UTF-8. */
+/* Bytes of the code point at text (n > 0 bytes left), and the code point through *code (may be
+ * NULL); 0 if the bytes are not valid UTF-8. */
 size_t utf8_decode(const char *text, size_t n, uint32_t *code);
 
 /* Writes a code point, returns its bytes (1..4). */
