@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/kernels/gemm.h"
 
-#include <cblas.h>
-
 #include "common/base/parallel.h"
+#include "common/kernels/gemm_block.h"
 
 void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
@@ -25,12 +24,7 @@ void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, fl
 void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                  size_t ldc) {
-    if (m == 0 || n == 0) {
-        return;
-    }
-    cblas_sgemm(CblasRowMajor, ta == PLAIN ? CblasNoTrans : CblasTrans,
-                tb == PLAIN ? CblasNoTrans : CblasTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
-                a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+    gemm_kernels()->serial(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 typedef struct Gemm {

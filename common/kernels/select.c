@@ -1,32 +1,49 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Which compilation of the kernels runs: decided by what the CPU has.
+ */
+#include <stdbool.h>
+
+#include "common/kernels/gemm_block.h"
 #include "common/kernels/rows.h"
 
 extern const RowKernels rows_portable;
-#ifdef ROWS_X86
+extern const GemmKernels gemm_portable;
+#ifdef KERNELS_X86
 extern const RowKernels rows_avx2, rows_avx512;
-#endif
+extern const GemmKernels gemm_avx2, gemm_avx512;
+static const RowKernels *const rows_table[] = {&rows_portable, &rows_avx2, &rows_avx512};
+static const GemmKernels *const gemm_table[] = {&gemm_portable, &gemm_avx2, &gemm_avx512};
 
-const RowKernels *row_kernels_at(size_t i) {
-    const RowKernels *table[4] = {&rows_portable};
-#ifdef ROWS_X86
-    size_t n = 1;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        table[n++] = &rows_avx2;
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-            table[n] = &rows_avx512;
-        }
+static size_t level(void) {
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+        return 0;
     }
-#endif
-    return i < 4 ? table[i] : NULL;
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+    return wide ? 2 : 1;
 }
+#else
+static const RowKernels *const rows_table[] = {&rows_portable};
+static const GemmKernels *const gemm_table[] = {&gemm_portable};
+
+static size_t level(void) {
+    return 0;
+}
+#endif
 
 const RowKernels *row_kernels(void) {
-#ifdef ROWS_X86
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
-                   ? &rows_avx512
-                   : &rows_avx2;
-    }
-#endif
-    return &rows_portable;
+    return rows_table[level()];
+}
+
+const RowKernels *row_kernels_at(size_t i) {
+    return i <= level() ? rows_table[i] : NULL;
+}
+
+const GemmKernels *gemm_kernels(void) {
+    return gemm_table[level()];
+}
+
+const GemmKernels *gemm_kernels_at(size_t i) {
+    return i <= level() ? gemm_table[i] : NULL;
 }

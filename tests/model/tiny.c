@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/model/tiny.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/random.h"
+#include "common/model/family.h"
+
+ModelConfig tiny_config(size_t layers, HeadKind head, bool tied) {
+    return (ModelConfig){.family = &family_gpt2,
+                         .layers = layers,
+                         .heads = 4,
+                         .width = 32,
+                         .inner = 128,
+                         .vocabulary = 61,
+                         .context = 32,
+                         .norm_epsilon = 1e-5f,
+                         .tied = tied,
+                         .head = head,
+                         .labels = head == HEAD_LM ? 0 : 1,
+                         .eos = 0,
+                         .bos = -1,
+                         .pad = -1};
+}
+
+void tiny_model(Model *model, const ModelConfig *config, uint64_t seed) {
+    Error err = {0};
+    assert_ok(model_create(model, config, &err), &err);
+    for (size_t i = 0; i < model->parameters; i++) {
+        const Parameter *p = &model->parameter[i];
+        Random random = random_stream(seed, RANDOM_TEST, i, 0);
+        bool norm = strstr(p->name, "ln_") != NULL && strstr(p->name, "weight") != NULL;
+        for (size_t j = 0; j < p->count; j++) {
+            model->data[p->offset + j] = (norm ? 1 : 0) + 0.25f * (float)random_normal(&random, j);
+        }
+    }
+}
+
+void tiny_ids(int32_t *id, size_t n, uint64_t record) {
+    Random random = random_stream(7, RANDOM_TEST, record, 1);
+    for (size_t t = 0; t < n; t++) {
+        id[t] = (int32_t)random_below(&random, t, 61);
+    }
+}
+
+void tiny_add(Batch *batch, const int32_t *id, size_t n, size_t from, int32_t prefix,
+              uint64_t record) {
+    Error err = {0};
+    int32_t target[64];
+    for (size_t t = 0; t < n; t++) {
+        target[t] = t >= from && t + 1 < n ? id[t + 1] : BATCH_NO_TARGET;
+    }
+    assert_ok(batch_add(batch, id, target, n, prefix, record, NULL, &err), &err);
+}
+
+float tiny_coefficient(int32_t id, int32_t target, size_t position, int kind) {
+    uint64_t key = random_mix((uint64_t)(id + 1), (uint64_t)(target + 2));
+    Random random = random_stream(11, RANDOM_TEST, key, position);
+    return (float)random_normal(&random, (uint64_t)kind);
+}
+
+typedef struct Rows {
+    const Batch *batch;
+    const size_t *position;
+} Rows;
+
+static void coefficients(const Rows *rows, size_t n, const size_t *row, PerToken *gradient) {
+    for (size_t i = 0; i < n; i++) {
+        size_t t = row[i];
+        int32_t id = rows->batch->id[t], target = rows->batch->target[t];
+        if (gradient->logprob != NULL) {
+            gradient->logprob[i] = tiny_coefficient(id, target, rows->position[t], 0);
+        }
+        if (gradient->entropy != NULL) {
+            gradient->entropy[i] = tiny_coefficient(id, target, rows->position[t], 1);
+        }
+        if (gradient->score != NULL) {
+            gradient->score[i] = tiny_coefficient(id, target, rows->position[t], 2);
+        }
+    }
+}
+
+static void row_loss(void *context, size_t n, const size_t *row, const PerToken *value,
+                     PerToken *gradient) {
+    (void)value;
+    coefficients(context, n, row, gradient);
+}
+
+void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettings *settings) {
+    Error err = {0};
+    size_t n = batch->tokens;
+    bool lm = model->config.head != HEAD_SCORES, scores = model->config.head != HEAD_LM;
+    WorkspacePlan plan = {n, batch->sequences, true};
+    Workspace *workspace = workspace_create(&model->config, &plan, &err);
+    assert_ok(workspace != NULL, &err);
+    workspace_set_temperature(workspace, settings->temperature > 0 ? settings->temperature : 1);
+    workspace_set_dropout(workspace, settings->dropout, settings->seed, settings->step);
+    Gradients gradients = {0};
+    assert_ok(gradients_init(&gradients, model, &err), &err);
+    float *buffer = calloc(6 * n, sizeof *buffer);
+    size_t *position = calloc(2 * n, sizeof *position), *row = position + n;
+    assert_true(buffer != NULL && position != NULL);
+    for (size_t s = 0; s < batch->sequences; s++) {
+        for (size_t t = batch->start[s]; t < batch->start[s + 1]; t++) {
+            position[t] = batch_first_position(batch, s) + t - batch->start[s];
+            row[t] = t;
+        }
+    }
+    PerToken out = {0}, d = {0};
+    if (lm) {
+        out.logprob = buffer, out.entropy = buffer + n, out.correct = buffer + 2 * n;
+        d.logprob = buffer + 3 * n, d.entropy = buffer + 4 * n;
+    }
+    Rows rows = {batch, position};
+    float *score = calloc(2 * n, sizeof *score);
+    assert_non_null(score);
+    if (scores) {
+        out.score = score;
+        d.score = score + n;
+    }
+    if (settings->trained) {
+        unsigned want = (lm ? WANT_LOGPROB | WANT_ENTROPY : 0u) | (scores ? WANT_SCORE : 0u);
+        model_train(model, &gradients, workspace, batch, want, row_loss, &rows, &out);
+    } else {
+        model_forward(model, workspace, batch, &out);
+        coefficients(&rows, n, row, &d);
+        model_backward(model, &gradients, workspace, batch, &d);
+    }
+    if (pass->gradient == NULL) {
+        *pass = (TinyPass){.tokens = n, .count = gradients.count};
+        pass->gradient = calloc(gradients.count + 1, sizeof(float));
+        assert_non_null(pass->gradient);
+    }
+    assert_int_equal(pass->count, gradients.count);
+    for (size_t i = 0; i < gradients.count; i++) {
+        pass->gradient[i] += gradients.data[i];
+    }
+    free(pass->logprob);
+    free(pass->score);
+    pass->logprob = buffer, pass->entropy = buffer + n, pass->correct = buffer + 2 * n;
+    pass->score = score;
+    pass->tokens = n;
+    gradients_done(&gradients);
+    workspace_free(workspace);
+    free(position);
+}
+
+void tiny_pass_done(TinyPass *pass) {
+    free(pass->gradient);
+    free(pass->logprob);
+    free(pass->score);
+    *pass = (TinyPass){0};
+}

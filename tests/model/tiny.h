@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Small random models and batches for the tests of the pass.
+ */
+#ifndef RLHF_TESTS_MODEL_TINY_H
+#define RLHF_TESTS_MODEL_TINY_H
+
+#include "common/model/model.h"
+#include "tests/support/support.h"
+
+/* A GPT-2 with weights large enough for every part to matter: matrices and biases N(0, 0.25), norms near
+ * 1; vocabulary 61, context 32, width 32, 4 heads. */
+ModelConfig tiny_config(size_t layers, HeadKind head, bool tied);
+void tiny_model(Model *model, const ModelConfig *config, uint64_t seed);
+
+/* Ids of sequence `record`: a function of the record alone. */
+void tiny_ids(int32_t *id, size_t n, uint64_t record);
+
+/* Appends a sequence of `n` ids with targets id[t + 1] on rows [from, n - 1), and key `record`. */
+void tiny_add(Batch *batch, const int32_t *id, size_t n, size_t from, int32_t prefix, uint64_t record);
+
+/* The model in use: forward, then backward with gradients that are functions of each row's id, target and
+ * position in the sequence (so of nothing that packing changes). */
+typedef struct TinyPass {
+    float *logprob, *entropy, *score, *correct; /* [tokens] */
+    float *gradient;                            /* [count] */
+    size_t tokens, count;
+} TinyPass;
+
+typedef struct TinySettings {
+    float temperature; /* 0: 1 */
+    bool dropout;
+    uint64_t seed, step;
+    bool trained; /* by model_train instead of model_forward and model_backward */
+} TinySettings;
+
+/* Runs a pass over the batch; adds to pass->gradient when it is there already. */
+void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettings *settings);
+void tiny_pass_done(TinyPass *pass);
+
+/* The coefficient of a number in the loss that tiny_run differentiates; kind 0 logprob, 1 entropy, 2
+ * score. */
+float tiny_coefficient(int32_t id, int32_t target, size_t position, int kind);
+
+#endif
