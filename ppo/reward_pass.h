@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * RewardPass: a frozen model with a score head that reads prompts and completions: what reward model
+ * and classifier sources have in common.
+ */
+#ifndef RLHF_PPO_REWARD_PASS_H
+#define RLHF_PPO_REWARD_PASS_H
+
+#include "common/model/model.h"
+#include "common/text/layout.h"
+#include "ppo/reward_source.h"
+
+typedef struct RewardPass {
+    char *folder; /* owned */
+    Model model;
+    Tokenizer *tokenizer; /* NULL when it reads the policy's ids */
+    Layout layout;        /* of its own, with a tokenizer of its own */
+    int32_t eos;          /* appended to unfinished completions, -1: none */
+    size_t rows;          /* of the largest batch */
+    Workspace *workspace; /* made at the first run */
+    Batch batch;
+    float *score;              /* [rows * labels] */
+    size_t *last;              /* [items of a batch] row of each item's last id */
+    size_t items;              /* capacity of last */
+    Tokens prompt, completion; /* the item at hand, in the model's ids */
+} RewardPass;
+
+/* labels 1: a reward model is demanded; 0: whatever config.json says, at least one label. */
+bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
+                      const RewardContext *context, Error *err);
+void reward_pass_close(RewardPass *pass);
+
+/* Bytes of weights and workspace. */
+size_t reward_pass_bytes(const RewardPass *pass);
+/* Most ids of the policy's tokenizer it can read, one place kept for EOS; 0 if it reads text. */
+size_t reward_pass_longest(const RewardPass *pass);
+
+/* out[n * labels]: the head's numbers at the last id of each item (plus reward_bias of a reward model). */
+bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *out, Error *err);
+
+#endif

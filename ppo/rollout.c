@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "ppo/rollout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+enum { FLOAT_ARRAYS = 9 };
+
+size_t rollout_bytes(size_t groups, size_t per_group, size_t most_tokens) {
+    size_t samples = mem_mul(groups, per_group), actions = mem_mul(samples, most_tokens);
+    return mem_add(mem_mul(actions, FLOAT_ARRAYS * sizeof(float) + sizeof(int32_t)),
+                   mem_mul(samples, 2 * sizeof(double) + sizeof(size_t) + sizeof(char *) + 1));
+}
+
+bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most_tokens,
+                  Error *err) {
+    *rollout = (Rollout){0};
+    size_t samples = mem_mul(groups, per_group), actions = mem_mul(samples, most_tokens);
+    rollout->most_groups = groups;
+    rollout->most_samples = samples;
+    rollout->most_actions = actions;
+    rollout->prompt = mem_alloc(groups, sizeof *rollout->prompt, err);
+    rollout->start = mem_alloc(mem_add(samples, 1), sizeof *rollout->start, err);
+    rollout->finished = mem_alloc(samples, sizeof *rollout->finished, err);
+    rollout->text = mem_alloc(samples, sizeof *rollout->text, err);
+    rollout->raw_score = mem_alloc(samples, sizeof *rollout->raw_score, err);
+    rollout->score = mem_alloc(samples, sizeof *rollout->score, err);
+    rollout->action = mem_alloc(actions, sizeof *rollout->action, err);
+    rollout->slab = mem_alloc(mem_mul(actions, FLOAT_ARRAYS), sizeof(float), err);
+    if (rollout->prompt == NULL || rollout->start == NULL || rollout->finished == NULL ||
+        rollout->text == NULL || rollout->raw_score == NULL || rollout->score == NULL ||
+        rollout->action == NULL || rollout->slab == NULL) {
+        rollout_done(rollout);
+        return false;
+    }
+    float **array[FLOAT_ARRAYS] = {
+        &rollout->sampled, &rollout->old,       &rollout->reference,
+        &rollout->entropy, &rollout->value,     &rollout->kl,
+        &rollout->reward,  &rollout->advantage, &rollout->returns,
+    };
+    for (size_t i = 0; i < FLOAT_ARRAYS; i++) {
+        *array[i] = rollout->slab + i * actions;
+    }
+    return true;
+}
+
+static void clear_text(Rollout *rollout) {
+    for (size_t s = 0; rollout->text != NULL && s < rollout->most_samples; s++) {
+        free(rollout->text[s]);
+        rollout->text[s] = NULL;
+    }
+}
+
+void rollout_done(Rollout *rollout) {
+    clear_text(rollout);
+    free(rollout->prompt);
+    free(rollout->start);
+    free(rollout->finished);
+    free(rollout->text);
+    free(rollout->raw_score);
+    free(rollout->score);
+    free(rollout->action);
+    free(rollout->slab);
+    *rollout = (Rollout){0};
+}
+
+bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
+                    const RolloutPrompt *const *prompt, size_t n, size_t per_group,
+                    const Sampling *sampling, int32_t eos, Error *err) {
+    size_t samples = n * per_group;
+    CHECK(n <= rollout->most_groups && samples <= rollout->most_samples);
+    clear_text(rollout);
+    Prompt *asked = mem_alloc(n, sizeof *asked, err);
+    Completion *completion = mem_alloc(samples, sizeof *completion, err);
+    bool ok = asked != NULL && completion != NULL;
+    for (size_t i = 0; ok && i < n; i++) {
+        rollout->prompt[i] = prompt[i];
+        asked[i] =
+            (Prompt){.id = prompt[i]->id, .count = prompt[i]->count, .record = prompt[i]->key};
+    }
+    Sampling how = *sampling;
+    how.stop = eos >= 0 ? &eos : NULL;
+    how.stops = eos >= 0 ? 1 : 0;
+    ok = ok && generate(generator, model, asked, n, per_group, &how, NULL, NULL, NULL, NULL,
+                        completion, err);
+    if (ok) {
+        rollout->groups = n;
+        rollout->per_group = per_group;
+        rollout->samples = samples;
+        size_t at = 0;
+        for (size_t s = 0; s < samples; s++) {
+            size_t count = completion[s].count;
+            CHECK(count > 0 && at + count <= rollout->most_actions);
+            rollout->start[s] = at;
+            memcpy(rollout->action + at, completion[s].id, count * sizeof(int32_t));
+            memcpy(rollout->sampled + at, completion[s].logprob, count * sizeof(float));
+            at += count;
+            rollout->finished[s] = eos >= 0 && completion[s].id[count - 1] == eos;
+        }
+        rollout->start[samples] = at;
+        rollout->actions = at;
+        for (size_t s = 0; s < samples; s++) {
+            completion_done(&completion[s]);
+        }
+    }
+    free(asked);
+    free(completion);
+    return ok;
+}
+
+bool rollout_decode(Rollout *rollout, const Tokenizer *tokenizer, Error *err) {
+    for (size_t s = 0; s < rollout->samples; s++) {
+        Str text = {0};
+        size_t from = rollout->start[s], count = rollout->start[s + 1] - from;
+        str_append(&text, "");
+        if (!tokenizer_decode(tokenizer, rollout->action + from, count, true, true, &text, err)) {
+            str_done(&text);
+            return false;
+        }
+        free(rollout->text[s]);
+        rollout->text[s] = str_take(&text, err);
+        if (rollout->text[s] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool rollout_score(const Rollout *rollout, RewardSource *source, double *score, Error *err) {
+    RewardItem *item = mem_alloc(rollout->samples, sizeof *item, err);
+    if (item == NULL) {
+        return false;
+    }
+    for (size_t s = 0; s < rollout->samples; s++) {
+        const RolloutPrompt *prompt = rollout->prompt[s / rollout->per_group];
+        item[s] = (RewardItem){
+            .message = prompt->message,
+            .messages = prompt->messages,
+            .prompt = prompt->id,
+            .prompt_count = prompt->count,
+            .completion = rollout->action + rollout->start[s],
+            .completion_count = rollout->start[s + 1] - rollout->start[s],
+            .text = rollout->text[s],
+            .finished = rollout->finished[s],
+            .group = s / rollout->per_group,
+        };
+    }
+    bool ok = reward_score(source, item, rollout->samples, score, err);
+    free(item);
+    return ok;
+}
+
+bool pack_init(Pack *pack, size_t rows, Error *err) {
+    *pack = (Pack){.rows = rows};
+    pack->action = mem_alloc(rows, sizeof *pack->action, err);
+    pack->id = mem_alloc(rows, sizeof *pack->id, err);
+    pack->target = mem_alloc(rows, sizeof *pack->target, err);
+    if (pack->action == NULL || pack->id == NULL || pack->target == NULL ||
+        !batch_init(&pack->batch, rows, rows, err)) {
+        pack_done(pack);
+        return false;
+    }
+    return true;
+}
+
+void pack_done(Pack *pack) {
+    batch_done(&pack->batch);
+    free(pack->action);
+    free(pack->id);
+    free(pack->target);
+    *pack = (Pack){0};
+}
+
+/* Rows [skip, prompt + completion - 1) of a completion's sequence. */
+static bool add_completion(Pack *pack, const Rollout *rollout, size_t s, size_t skip,
+                           int32_t prefix, Error *err) {
+    const RolloutPrompt *prompt = rollout->prompt[s / rollout->per_group];
+    size_t from = rollout->start[s], T = rollout->start[s + 1] - from;
+    size_t head = prompt->count - skip, n = head + T - 1, row = pack->batch.tokens;
+    for (size_t t = 0; t < n; t++) {
+        bool acts = t + 1 >= head;
+        size_t action = from + t + 1 - head;
+        pack->id[t] = t < head ? prompt->id[skip + t] : rollout->action[from + t - head];
+        pack->target[t] = acts ? rollout->action[action] : BATCH_NO_TARGET;
+        pack->action[row + t] = acts ? action : PACK_NO_ACTION;
+    }
+    return batch_add(&pack->batch, pack->id, pack->target, n, prefix, random_mix(prompt->key, s),
+                     NULL, err);
+}
+
+bool pack_fill(Pack *pack, const Rollout *rollout, const size_t *order, size_t n, size_t *next,
+               Error *err) {
+    batch_clear(&pack->batch);
+    size_t group = SIZE_MAX, prefix = 0;
+    while (*next < n) {
+        size_t s = order[*next], g = s / rollout->per_group;
+        const RolloutPrompt *prompt = rollout->prompt[g];
+        size_t T = rollout->start[s + 1] - rollout->start[s];
+        bool shared = rollout->per_group > 1 && prompt->count > 1;
+        bool follows = shared && g == group;
+        size_t need = follows ? T : prompt->count + T - 1;
+        if (pack->batch.tokens + need > pack->rows) {
+            CHECK(pack->batch.tokens > 0);
+            break;
+        }
+        if (shared && !follows) {
+            size_t row = pack->batch.tokens;
+            for (size_t t = 0; t + 1 < prompt->count; t++) {
+                pack->action[row + t] = PACK_NO_ACTION;
+            }
+            if (!batch_add(&pack->batch, prompt->id, NULL, prompt->count - 1, BATCH_NO_PREFIX,
+                           prompt->key, &prefix, err)) {
+                return false;
+            }
+        }
+        if (!add_completion(pack, rollout, s, shared ? prompt->count - 1 : 0,
+                            shared ? (int32_t)prefix : BATCH_NO_PREFIX, err)) {
+            return false;
+        }
+        group = g;
+        *next += 1;
+    }
+    return true;
+}
