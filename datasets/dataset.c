@@ -244,3 +244,27 @@ bool dataset_split(DataSet *set, double share, uint64_t seed, DataSet *held, Err
     set->records = kept;
     return true;
 }
+
+bool dataset_keep_part(DataSet *set, double begin, double end, Error *err) {
+    size_t all = set->records, kept = 0;
+    for (size_t i = 0; i < all; i++) {
+        Random stream = random_stream(0, RANDOM_SPLIT, record_prompt_hash(&set->record[i]), 1);
+        double place = random_uniform(&stream, 0);
+        if (place >= begin && place < end) {
+            Record record = set->record[kept];
+            set->record[kept++] = set->record[i];
+            set->record[i] = record;
+        }
+    }
+    dataset_limit(set, kept > 0 ? kept : all);
+    return kept > 0 || error_set(err, ERROR_DATA,
+                                 "none of %zu records has a prompt in the part [%g, %g) of the "
+                                 "data; take a larger part",
+                                 all, begin, end);
+}
+
+void dataset_limit(DataSet *set, size_t limit) {
+    while (limit > 0 && set->records > limit) {
+        record_done(&set->record[--set->records]);
+    }
+}

@@ -58,4 +58,12 @@ bool dataset_split(DataSet *set, double share, uint64_t seed, DataSet *held, Err
 /* "7,592" */
 void dataset_put_count(Str *out, size_t n);
 
+/* Keeps the records whose prompt falls into [begin, end) of the unit interval, by a hash that no seed
+ * changes: models trained on [0, 0.5) and [0.5, 1) of one file never share a prompt. A set that would be
+ * empty is ERROR_DATA. */
+bool dataset_keep_part(DataSet *set, double begin, double end, Error *err);
+
+/* Keeps the first `limit` records; 0: all. */
+void dataset_limit(DataSet *set, size_t limit);
+
 #endif

@@ -27,35 +27,10 @@ EncodeOptions reward_encode_options(const Reward *reward) {
     };
 }
 
-static void limit_records(DataSet *set, size_t limit) {
-    while (limit > 0 && set->records > limit) {
-        record_done(&set->record[--set->records]);
-    }
-}
-
 static bool read_data(Reward *reward, Error *err) {
-    const Settings *settings = &reward->config->settings;
-    if (settings->data.train.count == 0) {
-        return error_set(err, ERROR_CONFIG,
-                         "no training data is given; name a file with --data FILE");
-    }
-    unsigned kind = objective(reward) == REWARD_RANKING ? RECORD_RANKING : RECORD_LABELED;
-    DataOptions options = stage_data_options(settings, 1u << kind);
-    if (!dataset_read(&reward->train_data, &settings->data.train, &options, err)) {
-        return false;
-    }
-    limit_records(&reward->train_data, (size_t)settings->data.limit);
-    log_info(reward->log, "%s", str_text(&reward->train_data.description));
-    if (settings->data.validation.count > 0) {
-        if (!dataset_read(&reward->validation_data, &settings->data.validation, &options, err)) {
-            return false;
-        }
-        log_info(reward->log, "%s", str_text(&reward->validation_data.description));
-    } else if (settings->data.validation_share > 0) {
-        return dataset_split(&reward->train_data, settings->data.validation_share,
-                             (uint64_t)settings->train.seed, &reward->validation_data, err);
-    }
-    return true;
+    RecordKind kind = objective(reward) == REWARD_RANKING ? RECORD_RANKING : RECORD_LABELED;
+    return stage_read_data(&reward->config->settings, 1u << kind, &reward->train_data,
+                           &reward->validation_data, reward->log, err);
 }
 
 static int compare_names(const void *a, const void *b) {

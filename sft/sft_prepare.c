@@ -24,37 +24,6 @@ static EncodeOptions encode_options(const Sft *sft) {
     };
 }
 
-static bool read_data(Sft *sft, Error *err) {
-    const Settings *settings = &sft->config->settings;
-    if (settings->data.train.count == 0) {
-        return error_set(err, ERROR_CONFIG,
-                         "no training data is given; name a file with --data FILE");
-    }
-    DataOptions options = stage_data_options(settings, trainable_kinds);
-    if (!dataset_read(&sft->train_data, &settings->data.train, &options, err)) {
-        return false;
-    }
-    if ((uint64_t)settings->data.limit > 0 &&
-        sft->train_data.records > (size_t)settings->data.limit) {
-        for (size_t i = (size_t)settings->data.limit; i < sft->train_data.records; i++) {
-            record_done(&sft->train_data.record[i]);
-        }
-        sft->train_data.records = (size_t)settings->data.limit;
-    }
-    log_info(sft->log, "%s", str_text(&sft->train_data.description));
-    if (settings->data.validation.count > 0) {
-        if (!dataset_read(&sft->validation_data, &settings->data.validation, &options, err)) {
-            return false;
-        }
-        log_info(sft->log, "%s", str_text(&sft->validation_data.description));
-    } else if (settings->data.validation_share > 0 &&
-               !dataset_split(&sft->train_data, settings->data.validation_share,
-                              (uint64_t)settings->train.seed, &sft->validation_data, err)) {
-        return false;
-    }
-    return true;
-}
-
 static bool encode(Sft *sft, const char *what, const DataSet *data, ExampleSet *set, Error *err) {
     EncodeOptions options = encode_options(sft);
     if (!examples_encode(set, data, sft->tokenizer, &sft->layout, &options, err)) {
@@ -105,7 +74,8 @@ static size_t most_rows(const ExampleSet *set, size_t most) {
 
 static bool prepare(Sft *sft, Error *err) {
     const Settings *settings = &sft->config->settings;
-    if (!read_data(sft, err) ||
+    if (!stage_read_data(settings, trainable_kinds, &sft->train_data, &sft->validation_data,
+                         sft->log, err) ||
         !stage_load_text(settings, &sft->train_data, &sft->tokenizer, &sft->layout, sft->log,
                          err) ||
         !stage_load_model(settings, sft->tokenizer, &sft->layout, HEAD_LM, 0, &sft->model, NULL,

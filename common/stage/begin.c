@@ -72,6 +72,31 @@ DataOptions stage_data_options(const Settings *settings, unsigned accept) {
     };
 }
 
+bool stage_read_data(const Settings *settings, unsigned accept, DataSet *train, DataSet *validation,
+                     Log *log, Error *err) {
+    if (settings->data.train.count == 0) {
+        return error_set(err, ERROR_CONFIG,
+                         "no training data is given; name a file with --data FILE");
+    }
+    DataOptions options = stage_data_options(settings, accept);
+    if (!dataset_read(train, &settings->data.train, &options, err) ||
+        !dataset_keep_part(train, settings->data.part_begin, settings->data.part_end, err)) {
+        return false;
+    }
+    dataset_limit(train, (size_t)settings->data.limit);
+    log_info(log, "%s", str_text(&train->description));
+    if (settings->data.validation.count > 0) {
+        if (!dataset_read(validation, &settings->data.validation, &options, err)) {
+            return false;
+        }
+        log_info(log, "%s", str_text(&validation->description));
+        return true;
+    }
+    return settings->data.validation_share == 0 ||
+           dataset_split(train, settings->data.validation_share, (uint64_t)settings->train.seed,
+                         validation, err);
+}
+
 int64_t stage_steps(const Settings *settings, size_t records) {
     if (settings->train.steps > 0) {
         return settings->train.steps;

@@ -32,6 +32,11 @@ bool stage_check_output(const Settings *settings, bool *finished, Error *err);
 /* Data options as the settings say; `accept` is a bit set of 1 << RecordKind. */
 DataOptions stage_data_options(const Settings *settings, unsigned accept);
 
+/* data.train (its part, its first data.limit records) and data.validation, or what
+ * data.validation_share keeps aside; says what was recognized. */
+bool stage_read_data(const Settings *settings, unsigned accept, DataSet *train,
+                     DataSet *validation, Log *log, Error *err);
+
 /* Tokenizer: tokenizer.path, else the model folder's, else trained on tokenizer.train or, when that is
  * empty, on the texts of `data`. Layout: the model folder's, with the settings' values over it. */
 bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,

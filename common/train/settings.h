@@ -33,6 +33,7 @@ typedef struct Settings {
         int64_t max_tokens;     /* of a record; 0: the model's context */
         bool skip_bad;
         double validation_share; /* of data.train, split by prompt, when there is no data.validation */
+        double part_begin, part_end; /* only prompts whose hash falls into [begin, end) of data.train */
         int64_t limit;           /* first n records only; 0: all */
     } data;
     struct {
