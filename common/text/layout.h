@@ -6,6 +6,11 @@
  * a leading space) is decided here and nowhere else, saved in the model folder as layout.json and used
  * by every program. Literals of a layout may be special tokens; content never is. A completion ends in
  * EOS when it is complete.
+ *
+ * A prompt that is no conversation is prefix + content + separator. Turns are before[role] + content +
+ * after[role]; an assistant's content ends in EOS, then comes after[ROLE_ASSISTANT], which is left out
+ * behind the last turn. So the ids of a conversation that ends in an assistant's turn are those of
+ * layout_prompt for all turns but the last, then those of layout_completion for the last.
  */
 #ifndef RLHF_TEXT_LAYOUT_H
 #define RLHF_TEXT_LAYOUT_H
@@ -25,21 +30,25 @@ typedef struct Message {
     char *text; /* owned by whoever owns the record */
 } Message;
 
+/* Every string is owned. A literal that is one special token of the vocabulary becomes its id, as do
+ * special tokens within it; else it is encoded as text. */
 typedef struct Layout {
     char *name;      /* "plain", "chatml", "hh", "alpaca", ... */
     char *prefix;    /* plain prompts: literal before the prompt ("" by default) */
     char *separator; /* literal between prompt and completion; default "\n" for plain */
     char *turn_before[3], *turn_after[3]; /* literals around a turn, by role */
-    char *system;    /* default system text or NULL */
-    bool bos;        /* begin with the tokenizer's BOS */
-    bool trim;       /* strip white space at both ends of content */
-    char *eos;       /* content of the token that ends a completion; NULL: the tokenizer's EOS */
+    char *lead;   /* put before content other than a system text and encoded with it: " " for hh */
+    char *system; /* default system text or NULL; conversations only */
+    bool bos;     /* begin with the tokenizer's BOS */
+    bool trim;    /* strip white space at both ends of content */
+    char *eos;    /* content of the token that ends a completion; NULL: the tokenizer's EOS */
 } Layout;
 
 /* A built-in layout by name, every string owned. */
 bool layout_init(Layout *layout, const char *name, Error *err);
 void layout_done(Layout *layout);
-/* layout.json of a model folder; *found = false (and *layout untouched) if there is none. */
+/* layout.json of a model folder; *found = false (and *layout untouched) if there is none. What the file
+ * leaves out is as in the built-in layout of its name, or else as in "plain". */
 bool layout_load(Layout *layout, const char *folder, bool *found, Error *err);
 bool layout_save(const Layout *layout, const char *folder, Error *err);
 extern const char *const layout_names[]; /* NULL-terminated */
@@ -48,7 +57,8 @@ extern const char *const layout_names[]; /* NULL-terminated */
 bool layout_eos(const Layout *layout, const Tokenizer *tokenizer, int32_t *eos, Error *err);
 
 /* Ids of a prompt, up to where the completion begins (separator or the opened assistant turn
- * included). At least one id: an empty prompt gives BOS or EOS. */
+ * included). At least one id: an empty prompt gives BOS or EOS. Turns that end in an assistant's, and
+ * ROLE_PLAIN among turns, are ERROR_DATA. */
 bool layout_prompt(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
                    size_t messages, Tokens *out, Error *err);
 

@@ -8,7 +8,7 @@
  * Read from tokenizer.json or vocab.json + merges.txt of a folder; written as tokenizer.json,
  * tokenizer_config.json, vocab.json and merges.txt. What the code does not compute (normalizers,
  * other models) is refused by name.
- * Immutable after loading: threads may share it, each with a TokenizerScratch of its own.
+ * Immutable after loading: threads may share it.
  */
 #ifndef RLHF_TEXT_TOKENIZER_H
 #define RLHF_TEXT_TOKENIZER_H
@@ -31,16 +31,21 @@ void tokens_done(Tokens *tokens);
 bool tokens_push(Tokens *tokens, int32_t id, Error *err);
 bool tokens_append(Tokens *tokens, const int32_t *id, size_t n, Error *err);
 
-/* Reads folder/tokenizer.json, or folder/vocab.json + merges.txt; folder may also name the .json file
- * itself. Special ids come from tokenizer_config.json / special_tokens_map.json where present. */
+/* Reads path/tokenizer.json, or path/vocab.json + merges.txt; path may also name the .json file itself
+ * (NAMEvocab.json is read with NAMEmerges.txt beside it). EOS, BOS and pad are named by
+ * tokenizer_config.json, else special_tokens_map.json, else numbered by config.json of the same folder;
+ * where no file says anything, <|endoftext|> is EOS and BOS if it is an added token, as in GPT-2. */
 Tokenizer *tokenizer_load(const char *path, Error *err);
 void tokenizer_free(Tokenizer *tokenizer);
 
 /* Writes the files named above into an existing folder. A tokenizer that was read keeps its unknown
- * keys (tokenizer.json comes out as it went in). */
+ * keys: tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja come out
+ * byte for byte as they went in. */
 bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err);
 
-/* Appends the ids of n bytes of valid UTF-8. special: added tokens in the text are recognized. */
+/* Appends the ids of n bytes of text. special: special tokens in the text become their ids; without
+ * it their letters are text like any other, while added tokens that are not special (a user's words)
+ * stay words. Invalid UTF-8 is ERROR_DATA with the offset. */
 bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t n, bool special,
                       Tokens *out, Error *err);
 
@@ -64,12 +69,11 @@ uint64_t tokenizer_fingerprint(const Tokenizer *tokenizer); /* equal iff ids mea
 /* Training (Sennrich et al. 2016, byte level; ties as Hugging Face's BpeTrainer breaks them: same
  * text, same merges). */
 typedef struct TokenizerTraining {
-    size_t vocabulary;      /* wanted size, special tokens and the 256 bytes included */
-    size_t minimum_count;   /* pairs rarer than this are not merged; default 2 */
-    const char **special;   /* come first, ids 0.. ; the first one named as EOS by `eos` */
+    size_t vocabulary;    /* wanted size, special tokens and the 256 bytes included */
+    size_t minimum_count; /* pairs rarer than this are not merged; default 2 */
+    const char **special; /* come first, ids 0.. */
     size_t specials;
     const char *eos, *bos, *pad; /* contents among `special`, or NULL */
-    bool add_prefix_space;
 } TokenizerTraining;
 
 typedef struct TokenizerTrainer TokenizerTrainer;

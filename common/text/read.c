@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/text/internal.h"
+
+bool tokenizer_fault(const Tokenizer *tokenizer, const char *dotted, Error *err, const char *format,
+                     ...) {
+    long line = 0, column = 0;
+    const Str *text = &tokenizer->kept[KEPT_TOKENIZER].content;
+    if (text->size > 0) {
+        json_locate(text->data, text->size, dotted, false, &line, &column);
+    }
+    Str message = {0};
+    va_list arguments;
+    va_start(arguments, format);
+    str_vappendf(&message, format, arguments);
+    va_end(arguments);
+    error_at(err, ERROR_DATA, tokenizer->source, line, column, "%s: %s", dotted,
+             str_text(&message));
+    str_done(&message);
+    return false;
+}
+
+bool tokenizer_read_flag(const Tokenizer *tokenizer, const cJSON *object, const char *dotted,
+                         const char *name, bool *out, Error *err) {
+    const cJSON *item = json_member(object, name);
+    if (item == NULL || cJSON_IsNull(item)) {
+        return true;
+    }
+    if (!cJSON_IsBool(item)) {
+        char found[64], path[128];
+        snprintf(path, sizeof path, "%s.%s", dotted, name);
+        return tokenizer_fault(tokenizer, path, err, "expected true or false, found %s",
+                               json_describe(item, found, sizeof found));
+    }
+    *out = cJSON_IsTrue(item);
+    return true;
+}
+
+static bool read_vocabulary(Tokenizer *tokenizer, const cJSON *vocab, const char *dotted,
+                            Error *err) {
+    if (!cJSON_IsObject(vocab)) {
+        return tokenizer_fault(tokenizer, dotted, err, "expected an object of tokens and ids");
+    }
+    for (const cJSON *item = vocab->child; item != NULL; item = item->next) {
+        int64_t id = 0;
+        if (!json_integer(item, 0, VOCABULARY_MAX - 1, &id)) {
+            char found[64];
+            return tokenizer_fault(tokenizer, dotted, err,
+                                   "the id of \"%.60s\" is %s, expected 0 to %d", item->string,
+                                   json_describe(item, found, sizeof found), VOCABULARY_MAX - 1);
+        }
+        if (!tokenizer_put_token(tokenizer, item->string, id, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "a b": two words, one space. */
+static bool put_spelled_merge(Tokenizer *tokenizer, const char *text, size_t n, Error *err) {
+    const char *space = memchr(text, ' ', n);
+    size_t left = space == NULL ? n : (size_t)(space - text);
+    if (space == NULL || left == 0 || left + 1 == n ||
+        memchr(space + 1, ' ', n - left - 1) != NULL) {
+        return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
+                        "merge %zu is \"%.*s\", expected two tokens with one space between them",
+                        tokenizer->merges, (int)(n > 60 ? 60 : n), text);
+    }
+    return tokenizer_put_merge(tokenizer, text, left, space + 1, n - left - 1, err);
+}
+
+static bool read_merges(Tokenizer *tokenizer, const cJSON *merges, Error *err) {
+    if (!cJSON_IsArray(merges)) {
+        return tokenizer_fault(tokenizer, "model.merges", err, "expected an array of merges");
+    }
+    for (const cJSON *item = merges->child; item != NULL; item = item->next) {
+        const char *text = json_string(item);
+        const cJSON *first = cJSON_IsArray(item) ? item->child : NULL;
+        const char *left = first == NULL ? NULL : json_string(first);
+        const char *right = first == NULL || first->next == NULL ? NULL : json_string(first->next);
+        bool ok = true;
+        if (text != NULL) {
+            ok = put_spelled_merge(tokenizer, text, strlen(text), err);
+        } else if (left != NULL && right != NULL && first->next->next == NULL) {
+            ok = tokenizer_put_merge(tokenizer, left, strlen(left), right, strlen(right), err);
+        } else {
+            char found[64], path[64];
+            snprintf(path, sizeof path, "model.merges[%zu]", tokenizer->merges);
+            ok = tokenizer_fault(tokenizer, path, err,
+                                 "expected \"a b\" or [\"a\", \"b\"], found %s",
+                                 json_describe(item, found, sizeof found));
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_empty(const cJSON *item) {
+    return item == NULL || cJSON_IsNull(item) ||
+           (cJSON_IsString(item) && *item->valuestring == '\0');
+}
+
+/* unk_token and byte_fallback only matter for a byte without a token; with all 256 they never apply. */
+static bool check_alphabet(Tokenizer *tokenizer, const char *option, Error *err) {
+    for (int byte = 0; byte < 256; byte++) {
+        char c = (char)byte;
+        Str text = {0};
+        byte_level_write(&c, 1, &text);
+        bool ok = str_ok(&text, err);
+        int32_t id = ok ? name_map_find(&tokenizer->model, text.data, text.size) : -1;
+        str_done(&text);
+        if (!ok) {
+            return false;
+        }
+        if (id < 0) {
+            return tokenizer_fault(tokenizer, option, err,
+                                   "not supported with a vocabulary that lacks byte 0x%02x", byte);
+        }
+    }
+    return true;
+}
+
+static bool read_model(Tokenizer *tokenizer, const cJSON *model, Error *err) {
+    char found[64];
+    const cJSON *type = json_member(model, "type");
+    if (!cJSON_IsObject(model)) {
+        return tokenizer_fault(tokenizer, "model", err, "expected an object");
+    }
+    if (type != NULL && (json_string(type) == NULL || strcmp(json_string(type), "BPE") != 0)) {
+        return tokenizer_fault(tokenizer, "model.type", err, "%s is not supported, only \"BPE\" is",
+                               json_describe(type, found, sizeof found));
+    }
+    const cJSON *dropout = json_member(model, "dropout");
+    if (dropout != NULL && !cJSON_IsNull(dropout) &&
+        !(cJSON_IsNumber(dropout) && dropout->valuedouble == 0)) {
+        return tokenizer_fault(tokenizer, "model.dropout", err, "%s is not supported, only null is",
+                               json_describe(dropout, found, sizeof found));
+    }
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    for (size_t i = 0; i < 2; i++) {
+        if (!is_empty(json_member(model, affixes[i]))) {
+            char path[64];
+            snprintf(path, sizeof path, "model.%s", affixes[i]);
+            return tokenizer_fault(tokenizer, path, err, "not supported, only null or \"\" is");
+        }
+    }
+    bool fallback = false;
+    if (!tokenizer_read_flag(tokenizer, model, "model", "ignore_merges", &tokenizer->ignore_merges,
+                             err) ||
+        !tokenizer_read_flag(tokenizer, model, "model", "byte_fallback", &fallback, err) ||
+        !read_vocabulary(tokenizer, json_member(model, "vocab"), "model.vocab", err) ||
+        !read_merges(tokenizer, json_member(model, "merges"), err)) {
+        return false;
+    }
+    const cJSON *unknown = json_member(model, "unk_token");
+    return (!fallback || check_alphabet(tokenizer, "model.byte_fallback", err)) &&
+           (unknown == NULL || cJSON_IsNull(unknown) ||
+            check_alphabet(tokenizer, "model.unk_token", err));
+}
+
+bool tokenizer_read_added(Tokenizer *tokenizer, const cJSON *object, const char *dotted, int64_t id,
+                          Error *err) {
+    const char *content = json_string(json_member(object, "content"));
+    if (content == NULL) {
+        return tokenizer_fault(tokenizer, dotted, err,
+                               "expected an object with a string as its \"content\"");
+    }
+    AddedToken added = {.n = strlen(content), .id = (int32_t)id};
+    added.content = mem_strdup(content, err);
+    bool ok =
+        added.content != NULL &&
+        tokenizer_read_flag(tokenizer, object, dotted, "special", &added.special, err) &&
+        tokenizer_read_flag(tokenizer, object, dotted, "lstrip", &added.lstrip, err) &&
+        tokenizer_read_flag(tokenizer, object, dotted, "rstrip", &added.rstrip, err) &&
+        tokenizer_read_flag(tokenizer, object, dotted, "single_word", &added.single_word, err) &&
+        tokenizer_read_flag(tokenizer, object, dotted, "normalized", &added.normalized, err) &&
+        tokenizer_put_added(tokenizer, &added, err);
+    free(added.content);
+    return ok;
+}
+
+static bool read_added_tokens(Tokenizer *tokenizer, const cJSON *list, Error *err) {
+    if (list == NULL || cJSON_IsNull(list)) {
+        return true;
+    }
+    if (!cJSON_IsArray(list)) {
+        return tokenizer_fault(tokenizer, "added_tokens", err, "expected an array");
+    }
+    for (const cJSON *item = list->child; item != NULL; item = item->next) {
+        char path[64];
+        int64_t id = 0;
+        snprintf(path, sizeof path, "added_tokens[%zu]", tokenizer->added_count);
+        if (!json_integer(json_member(item, "id"), 0, VOCABULARY_MAX - 1, &id)) {
+            return tokenizer_fault(tokenizer, path, err, "expected an \"id\" from 0 to %d",
+                                   VOCABULARY_MAX - 1);
+        }
+        if (!tokenizer_read_added(tokenizer, item, path, id, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_tokenizer_json(Tokenizer *tokenizer, Error *err) {
+    KeptFile *file = &tokenizer->kept[KEPT_TOKENIZER];
+    if (!file_read(tokenizer->source, json_limits_document.bytes, &file->content, err)) {
+        return false;
+    }
+    file->present = true;
+    cJSON *tree = json_parse(str_text(&file->content), file->content.size, tokenizer->source, 1,
+                             &json_limits_document, err);
+    if (tree == NULL) {
+        return false;
+    }
+    bool ok = cJSON_IsObject(tree) ||
+              error_at(err, ERROR_DATA, tokenizer->source, 1, 1, "expected an object");
+    const cJSON *version = json_member(tree, "version");
+    if (ok && version != NULL &&
+        (json_string(version) == NULL || strcmp(json_string(version), "1.0") != 0)) {
+        ok = tokenizer_fault(tokenizer, "version", err, "expected \"1.0\"");
+    }
+    ok = ok && read_model(tokenizer, json_member(tree, "model"), err) &&
+         read_added_tokens(tokenizer, json_member(tree, "added_tokens"), err) &&
+         tokenizer_read_pipeline(tokenizer, tree, err);
+    cJSON_Delete(tree);
+    return ok;
+}
+
+static bool read_merges_txt(Tokenizer *tokenizer, const char *path, Error *err) {
+    LineReader reader;
+    if (!line_reader_open(&reader, path, 1 << 20, err)) {
+        return false;
+    }
+    bool ok = true, got = true;
+    while (ok && (ok = line_reader_next(&reader, &got, err)) && got) {
+        const Str *line = &reader.line;
+        if (line->size >= 8 && memcmp(line->data, "#version", 8) == 0) {
+            continue;
+        }
+        ok = put_spelled_merge(tokenizer, str_text(line), line->size, err);
+        if (!ok && err != NULL && err->code == ERROR_DATA) {
+            err->line = reader.number;
+            snprintf(err->file, sizeof err->file, "%s", path);
+        }
+    }
+    line_reader_close(&reader);
+    return ok;
+}
+
+/* NAMEvocab.json and NAMEmerges.txt: GPT-2's older pair of files. */
+static bool read_pair(Tokenizer *tokenizer, Error *err) {
+    cJSON *tree = json_read_file(tokenizer->source, &json_limits_document, err);
+    if (tree == NULL) {
+        return false;
+    }
+    bool ok = read_vocabulary(tokenizer, tree, "vocabulary", err);
+    cJSON_Delete(tree);
+    if (!ok) {
+        return false;
+    }
+    Str merges = {0};
+    str_append_bytes(&merges, tokenizer->source, strlen(tokenizer->source) - strlen("vocab.json"));
+    str_append(&merges, "merges.txt");
+    ok = str_ok(&merges, err) && read_merges_txt(tokenizer, str_text(&merges), err);
+    str_done(&merges);
+    return ok;
+}
+
+static char *folder_of(const char *path, Error *err) {
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        return mem_strdup(".", err);
+    }
+    return mem_strndup(path, slash == path ? 1 : (size_t)(slash - path), err);
+}
+
+/* The file to read: `path` itself, or one of the two known names in it. */
+static char *choose_file(const char *path, Error *err) {
+    if (!file_is_folder(path)) {
+        return mem_strdup(path, err);
+    }
+    char *file = file_join(path, "tokenizer.json", err);
+    if (file == NULL || file_exists(file)) {
+        return file;
+    }
+    free(file);
+    file = file_join(path, "vocab.json", err);
+    if (file != NULL && !file_exists(file)) {
+        error_set(err, ERROR_NO_INPUT,
+                  "%s holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt",
+                  path);
+        free(file);
+        return NULL;
+    }
+    return file;
+}
+
+Tokenizer *tokenizer_load(const char *path, Error *err) {
+    char *file = choose_file(path, err);
+    if (file == NULL) {
+        return NULL;
+    }
+    Tokenizer *tokenizer = tokenizer_new(file, err);
+    char *folder = folder_of(file, err);
+    bool ok = tokenizer != NULL && folder != NULL;
+    if (ok && str_ends_with(file, "vocab.json")) {
+        ok = read_pair(tokenizer, err) && tokenizer_read_roles(tokenizer, folder, err);
+    } else if (ok) {
+        ok = read_tokenizer_json(tokenizer, err) && tokenizer_read_roles(tokenizer, folder, err);
+    }
+    ok = ok && tokenizer_seal(tokenizer, err);
+    free(folder);
+    free(file);
+    if (!ok) {
+        tokenizer_free(tokenizer);
+        return NULL;
+    }
+    return tokenizer;
+}
