@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Generation: against transformers' greedy continuations, against the teacher-forced pass (two code
+ * paths that must agree), and its promises about order, rows, shared prompts and ends.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/parallel.h"
+#include "common/model/generate.h"
+#include "tests/support/support.h"
+
+enum { CONTEXT = 40, EOS = 12, VOCABULARY = 61 };
+
+static Model model;
+
+static const Sampling plain = {.temperature = 1,
+                               .top_p = 1,
+                               .repetition_penalty = 1,
+                               .max_tokens = 24,
+                               .purpose = RANDOM_SAMPLE};
+
+typedef struct Prompts {
+    int32_t id[64][CONTEXT];
+    Prompt prompt[64];
+    size_t count;
+} Prompts;
+
+/* Prompts of 1 to 29 ids, functions of the record. */
+static void prompts_fill(Prompts *prompts, size_t count) {
+    prompts->count = count;
+    for (size_t p = 0; p < count; p++) {
+        Random random = random_stream(5, RANDOM_TEST, p, 0);
+        size_t n = 1 + random_below(&random, 0, 29);
+        for (size_t i = 0; i < n; i++) {
+            prompts->id[p][i] = (int32_t)random_below(&random, i + 1, VOCABULARY);
+        }
+        prompts->prompt[p] = (Prompt){prompts->id[p], n, 100 + p};
+    }
+}
+
+static void run(const Prompts *prompts, size_t samples, const Sampling *sampling, size_t rows,
+                StopCheck *stop, void *context, Completion *out) {
+    Error err = {0};
+    GeneratorPlan plan = {rows, CONTEXT};
+    Generator *generator = generator_create(&model.config, &plan, &err);
+    assert_ok(generator != NULL, &err);
+    assert_ok(generate(generator, &model, prompts->prompt, prompts->count, samples, sampling, stop,
+                       context, NULL, NULL, out, &err),
+              &err);
+    generator_free(generator);
+}
+
+static void release(Completion *completion, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        completion_done(&completion[i]);
+    }
+}
+
+static void assert_same(const Completion *a, const Completion *b) {
+    assert_int_equal(a->count, b->count);
+    assert_memory_equal(a->id, b->id, a->count * sizeof(int32_t));
+    assert_memory_equal(a->logprob, b->logprob, a->count * sizeof(float));
+    assert_int_equal(a->finish, b->finish);
+}
+
+static size_t read_ids(const cJSON *list, int32_t *out) {
+    size_t n = 0;
+    for (const cJSON *item = list->child; item != NULL; item = item->next) {
+        out[n++] = item->valueint;
+    }
+    return n;
+}
+
+static void test_greedy(void **state) {
+    (void)state;
+    Error err = {0};
+    Str path = {0};
+    str_appendf(&path, "%s/generate/cases.json", test_fixtures());
+    cJSON *json = json_read_file(str_text(&path), &json_limits_document, &err);
+    assert_ok(json != NULL, &err);
+    size_t cases = 0, ends = 0;
+    for (const cJSON *c = json_member(json, "greedy")->child; c != NULL; c = c->next) {
+        static Prompts prompts;
+        int32_t ids[CONTEXT];
+        float logprob[CONTEXT];
+        Sampling sampling = plain;
+        sampling.greedy = true;
+        sampling.max_tokens = (size_t)json_member(c, "max_tokens")->valueint;
+        sampling.min_tokens = (size_t)json_member(c, "min_tokens")->valueint;
+        sampling.repetition_penalty = (float)json_member(c, "repetition_penalty")->valuedouble;
+        prompts.count = 1;
+        prompts.prompt[0] =
+            (Prompt){prompts.id[0], read_ids(json_member(c, "prompt"), prompts.id[0]), 0};
+        size_t n = read_ids(json_member(c, "ids"), ids), i = 0;
+        for (const cJSON *item = json_member(c, "logprob")->child; item != NULL;
+             item = item->next) {
+            logprob[i++] = (float)item->valuedouble;
+        }
+        Completion out;
+        run(&prompts, 1, &sampling, 4, NULL, NULL, &out);
+        assert_int_equal(out.count, n);
+        assert_memory_equal(out.id, ids, n * sizeof(int32_t));
+        assert_close("logprob", out.logprob, logprob, n, 0, 2e-5);
+        assert_int_equal(out.finish, ids[n - 1] == EOS ? FINISH_EOS : FINISH_LENGTH);
+        ends += out.finish == FINISH_EOS;
+        completion_done(&out);
+        cases++;
+    }
+    assert_int_equal(cases, 18);
+    assert_true(ends >= 4);
+    cJSON_Delete(json);
+    str_done(&path);
+}
+
+/* T03: log-probs of the decoder = log-probs of the training path over the same ids. */
+static void teacher_forced(const Prompt *prompt, const Completion *completion, float temperature,
+                           float *logprob) {
+    Error err = {0};
+    Batch batch;
+    WorkspacePlan plan = {2 * CONTEXT, 1, false};
+    Workspace *workspace = workspace_create(&model.config, &plan, &err);
+    assert_ok(workspace != NULL, &err);
+    assert_ok(batch_init(&batch, 2 * CONTEXT, 1, &err), &err);
+    int32_t id[2 * CONTEXT], target[2 * CONTEXT];
+    size_t n = prompt->count;
+    memcpy(id, prompt->id, n * sizeof(int32_t));
+    memcpy(id + n, completion->id, completion->count * sizeof(int32_t));
+    size_t rows = n + completion->count - 1;
+    for (size_t t = 0; t < rows; t++) {
+        target[t] = t + 1 >= n ? id[t + 1] : BATCH_NO_TARGET;
+    }
+    assert_ok(batch_add(&batch, id, target, rows, BATCH_NO_PREFIX, 0, NULL, &err), &err);
+    float all[2 * CONTEXT];
+    workspace_set_temperature(workspace, temperature);
+    model_forward(&model, workspace, &batch, &(PerToken){.logprob = all});
+    memcpy(logprob, all + n - 1, completion->count * sizeof(float));
+    batch_done(&batch);
+    workspace_free(workspace);
+}
+
+static void test_teacher_forced(void **state) {
+    (void)state;
+    static Prompts prompts;
+    prompts_fill(&prompts, 40);
+    for (int round = 0; round < 2; round++) {
+        Sampling sampling = plain;
+        sampling.seed = 3;
+        sampling.temperature = round == 0 ? 1.0f : 0.7f;
+        Completion out[80];
+        run(&prompts, 2, &sampling, 7, NULL, NULL, out);
+        for (size_t i = 0; i < 80; i++) {
+            float want[CONTEXT];
+            assert_int_equal(out[i].prompt, i / 2);
+            assert_int_equal(out[i].sample, i % 2);
+            assert_true(prompts.prompt[i / 2].count + out[i].count <= CONTEXT);
+            teacher_forced(&prompts.prompt[i / 2], &out[i], sampling.temperature, want);
+            assert_close("decoder and trainer", out[i].logprob, want, out[i].count, 0, 1e-5);
+        }
+        release(out, 80);
+    }
+}
+
+/* Rows, order and company change not a bit. */
+static void test_independence(void **state) {
+    (void)state;
+    static Prompts prompts, turned;
+    prompts_fill(&prompts, 30);
+    turned.count = 30;
+    for (size_t p = 0; p < 30; p++) {
+        turned.prompt[p] = prompts.prompt[29 - p];
+    }
+    Sampling sampling = plain;
+    sampling.seed = 8;
+    Completion many[90], few[90], other[90];
+    run(&prompts, 3, &sampling, 64, NULL, NULL, many);
+    run(&prompts, 3, &sampling, 1, NULL, NULL, few);
+    run(&turned, 3, &sampling, 5, NULL, NULL, other);
+    size_t distinct = 0;
+    for (size_t i = 0; i < 90; i++) {
+        assert_same(&many[i], &few[i]);
+        assert_same(&many[i], &other[(29 - i / 3) * 3 + i % 3]);
+        distinct += i % 3 > 0 && (many[i].count != many[i - 1].count ||
+                                  memcmp(many[i].id, many[i - 1].id, many[i].count * 4) != 0);
+    }
+    assert_true(distinct > 50);
+    release(few, 90);
+    release(other, 90);
+    /* Another seed, other completions. */
+    sampling.seed = 9;
+    run(&prompts, 3, &sampling, 64, NULL, NULL, other);
+    size_t changed = 0;
+    for (size_t i = 0; i < 90; i++) {
+        changed += many[i].count != other[i].count ||
+                   memcmp(many[i].id, other[i].id, many[i].count * 4) != 0;
+    }
+    assert_true(changed > 60);
+    release(many, 90);
+    release(other, 90);
+}
+
+/* The same bits twice. */
+static void test_repeatable(void **state) {
+    (void)state;
+    static Prompts prompts;
+    prompts_fill(&prompts, 20);
+    Completion a[40], b[40];
+    run(&prompts, 2, &plain, 16, NULL, NULL, a);
+    run(&prompts, 2, &plain, 16, NULL, NULL, b);
+    for (size_t i = 0; i < 40; i++) {
+        assert_same(&a[i], &b[i]);
+    }
+    release(a, 40);
+    release(b, 40);
+}
+
+/* n samples of a prompt follow its distribution: chi-square of the first id. */
+static void test_frequencies(void **state) {
+    (void)state;
+    enum { SAMPLES = 4000 };
+    static Prompts prompts;
+    prompts_fill(&prompts, 1);
+    Sampling sampling = plain;
+    sampling.max_tokens = 1;
+    sampling.temperature = 2;
+    sampling.top_k = 12;
+    Completion *out = malloc(SAMPLES * sizeof *out);
+    run(&prompts, SAMPLES, &sampling, 64, NULL, NULL, out);
+    double count[VOCABULARY] = {0}, probability[VOCABULARY] = {0}, total = 0, chi = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        count[out[i].id[0]]++;
+        probability[out[i].id[0]] = exp((double)out[i].logprob[0]);
+    }
+    size_t kinds = 0;
+    for (size_t v = 0; v < VOCABULARY; v++) {
+        kinds += count[v] > 0;
+        total += probability[v];
+    }
+    assert_int_equal(kinds, 12);
+    assert_true(total < 0.999); /* recorded log-probs are unfiltered */
+    for (size_t v = 0; v < VOCABULARY; v++) {
+        double expected = SAMPLES * probability[v] / total;
+        chi += expected > 0 ? (count[v] - expected) * (count[v] - expected) / expected : 0;
+    }
+    assert_true(chi < 31.3); /* 11 degrees of freedom, p = 0.001 */
+    release(out, SAMPLES);
+    free(out);
+}
+
+typedef struct Watch {
+    size_t calls;
+} Watch;
+
+static bool stop_at_three(void *context, size_t prompt, size_t sample, const int32_t *id,
+                          size_t count) {
+    Watch *watch = context;
+    (void)prompt;
+    (void)sample;
+    (void)id;
+    watch->calls++;
+    return count == 3;
+}
+
+static void test_ends(void **state) {
+    (void)state;
+    static Prompts prompts;
+    prompts_fill(&prompts, 30);
+    Completion base[30], out[30];
+    Sampling sampling = plain;
+    run(&prompts, 1, &sampling, 8, NULL, NULL, base);
+    size_t finished = 0, full = 0;
+    for (size_t i = 0; i < 30; i++) {
+        size_t room = CONTEXT - prompts.prompt[i].count;
+        size_t limit = room < 24 ? room : 24;
+        bool eos = base[i].id[base[i].count - 1] == EOS;
+        assert_int_equal(base[i].finish, eos ? FINISH_EOS : FINISH_LENGTH);
+        assert_true(eos ? base[i].count <= limit : base[i].count == limit);
+        for (size_t t = 0; t + 1 < base[i].count; t++) {
+            assert_int_not_equal(base[i].id[t], EOS);
+        }
+        finished += eos;
+        full += base[i].count == limit;
+    }
+    assert_true(finished > 3 && full > 3);
+
+    /* Stop ids cut the same completion short. */
+    const int32_t stop[] = {37, 15};
+    sampling.stop = stop;
+    sampling.stops = 2;
+    run(&prompts, 1, &sampling, 8, NULL, NULL, out);
+    for (size_t i = 0; i < 30; i++) {
+        size_t n = 0;
+        while (n < base[i].count && base[i].id[n] != 37 && base[i].id[n] != 15) {
+            n++;
+        }
+        assert_int_equal(out[i].count, n < base[i].count ? n + 1 : base[i].count);
+        assert_memory_equal(out[i].id, base[i].id, out[i].count * sizeof(int32_t));
+        assert_int_equal(out[i].finish, n < base[i].count ? FINISH_STOP : base[i].finish);
+    }
+    release(out, 30);
+
+    Watch watch = {0};
+    sampling = plain;
+    run(&prompts, 1, &sampling, 8, stop_at_three, &watch, out);
+    size_t calls = 0;
+    for (size_t i = 0; i < 30; i++) {
+        assert_int_equal(out[i].count, base[i].count < 3 ? base[i].count : 3);
+        calls += out[i].count - (out[i].finish == FINISH_EOS);
+        assert_int_equal(out[i].finish,
+                         out[i].id[out[i].count - 1] == EOS ? FINISH_EOS : FINISH_STOP);
+    }
+    assert_int_equal(watch.calls, calls);
+    release(out, 30);
+
+    /* EOS is masked before min_tokens. */
+    sampling.min_tokens = 9;
+    run(&prompts, 1, &sampling, 8, NULL, NULL, out);
+    for (size_t i = 0; i < 30; i++) {
+        for (size_t t = 0; t < 9 && t < out[i].count; t++) {
+            assert_int_not_equal(out[i].id[t], EOS);
+        }
+    }
+    release(out, 30);
+    release(base, 30);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static int32_t id[CONTEXT];
+    Error err = {0};
+    GeneratorPlan plan = {2, CONTEXT};
+    Generator *generator = generator_create(&model.config, &plan, &err);
+    assert_ok(generator != NULL, &err);
+    Completion out[2];
+    Prompt prompt[2] = {
+        {id, 3,       0},
+        {id, CONTEXT, 0}
+    };
+    assert_error(
+        generate(generator, &model, prompt, 2, 1, &plain, NULL, NULL, NULL, NULL, out, &err), &err,
+        ERROR_DATA, "prompt 2 has 40 tokens");
+    id[2] = VOCABULARY;
+    assert_error(
+        generate(generator, &model, prompt, 1, 1, &plain, NULL, NULL, NULL, NULL, out, &err), &err,
+        ERROR_DATA, "holds the id 61");
+    id[2] = 0;
+    Model spoiled;
+    assert_ok(model_copy(&spoiled, &model, &err), &err);
+    spoiled.data[spoiled.parameter[2].offset] = NAN;
+    assert_error(
+        generate(generator, &spoiled, prompt, 1, 1, &plain, NULL, NULL, NULL, NULL, out, &err),
+        &err, ERROR_DIVERGED, "not finite");
+    /* A generator that failed serves the next call. */
+    assert_ok(generate(generator, &model, prompt, 1, 2, &plain, NULL, NULL, NULL, NULL, out, &err),
+              &err);
+    release(out, 2);
+    model_done(&spoiled);
+    generator_free(generator);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    Error err = {0};
+    Str folder = {0};
+    parallel_init(2);
+    str_appendf(&folder, "%s/generate", test_fixtures());
+    bool ok = model_load(&model, str_text(&folder), HEAD_LM, 0, NULL, &err);
+    if (!ok) {
+        error_print(&err, "test_generate", stderr);
+    }
+    str_done(&folder);
+    return ok && model.config.eos == EOS ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    model_done(&model);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_greedy),       cmocka_unit_test(test_teacher_forced),
+        cmocka_unit_test(test_independence), cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_frequencies),  cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
+}
