@@ -6,95 +6,53 @@ static const char *const normalizations[] = {"none", "demonstrations", "referenc
 
 #define AT(field) offsetof(RewardConfig, field)
 
+#define FLAG(path, field, initial, help)                                                           \
+    { path, OPTION_BOOL, AT(field), initial, 0, 0, NULL, NULL, help }
+#define INT(path, field, initial, low, high, unit, help)                                           \
+    { path, OPTION_INT, AT(field), initial, low, high, NULL, unit, help }
+#define FLOAT(path, field, initial, low, high, unit, help)                                         \
+    { path, OPTION_FLOAT, AT(field), initial, low, high, NULL, unit, help }
+#define TEXT(path, field, initial, help)                                                           \
+    { path, OPTION_STRING, AT(field), initial, 0, 0, NULL, NULL, help }
+#define CHOICE(path, field, initial, choices, help)                                                \
+    { path, OPTION_CHOICE, AT(field), initial, 0, 0, choices, NULL, help }
+
 /* Rows with a shared path replace the shared default. */
 static const Option rows[] = {
-    {.path = "reward.objective",
-     .type = OPTION_CHOICE,
-     .offset = AT(reward.objective),
-     .initial = "\"ranking\"",
-     .choices = objectives,
-     .help = "What is learned: \"ranking\", all pairs of ranked completions (Ouyang et al. 2022, "
-             "eq. 1; pairs are K = 2, best-of-K labels Ziegler et al. 2019, eq. 1); "
-             "\"classification\", the classes of labeled text; \"regression\", its numbers."},
-    {.path = "reward.normalize",
-     .type = OPTION_CHOICE,
-     .offset = AT(reward.normalize),
-     .initial = "\"demonstrations\"",
-     .choices = normalizations,
-     .help =
-         "Where the published scores have their zero: \"none\"; \"demonstrations\", mean 0 over "
-         "data.normalize or else the preferred completions of the training data (Stiennon et "
-         "al. 2020); \"reference\", mean 0 and deviation 1 over samples of the reference model "
-         "on data.prompts (Ziegler et al. 2019). Labels have a scale of their own and keep it."},
-    {.path = "reward.reference",
-     .type = OPTION_STRING,
-     .offset = AT(reward.reference),
-     .initial = "null",
-     .help = "Model folder that is sampled for normalize \"reference\"; null: model.path."                                                     },
-    {.path = "reward.normalize_samples",
-     .type = OPTION_INT,
-     .offset = AT(reward.normalize_samples),
-     .initial = "256",
-     .minimum = 2,
-     .maximum = 1e6,
-     .unit = "completions",
-     .help = "Samples of the reference model (256: Ziegler et al. 2019)."},
-    {.path = "reward.label_smoothing",
-     .type = OPTION_FLOAT,
-     .offset = AT(reward.label_smoothing),
-     .initial = "0",
-     .minimum = 0,
-     .maximum = 0.5,
-     .unit = "probability",
-     .help = "Chance that a preference is taken to be the other way round; of a classifier: mass "
-             "spread over all classes."},
-    {.path = "reward.centering",
-     .type = OPTION_FLOAT,
-     .offset = AT(reward.centering),
-     .initial = "0",
-     .minimum = 0,
-     .maximum = 100,
-     .help = "Weight of the mean of (r_better + r_worse)^2, which keeps scores near 0 (Eisenstein "
-             "et al. 2023, arXiv 2312.09244, eq. 2: 0.01)."},
-    {.path = "reward.zero_head",
-     .type = OPTION_BOOL,
-     .offset = AT(reward.zero_head),
-     .initial = "false",
-     .help = "Begin a new score head with zeros instead of N(0, 1/sqrt(width + 1)) (Stiennon et "
-             "al. 2020)."                                                     },
-    {.path = "train.learning_rate",
-     .type = OPTION_FLOAT,
-     .offset = AT(settings.train.learning_rate),
-     .initial = "1e-4",
-     .minimum = 0,
-     .maximum = 1,
-     .help = "Peak learning rate of AdamW. 1e-4 suits models of a few million parameters; take "
-             "1e-5 and less from 100 million on (Ouyang et al. 2022: 9e-6)."},
-    {.path = "train.batch",
-     .type = OPTION_INT,
-     .offset = AT(settings.train.batch),
-     .initial = "16",
-     .minimum = 1,
-     .maximum = 1e6,
-     .unit = "prompts",
-     .help = "Prompts an optimizer step, each with all its records (of labeled text: records). "
-             "Every prompt weighs the same (Ouyang et al. 2022: 64)."},
-    {.path = "train.evaluate_every",
-     .type = OPTION_INT,
-     .offset = AT(settings.train.evaluate_every),
-     .initial = "20",
-     .minimum = 0,
-     .maximum = 1e9,
-     .unit = "steps",
-     .help = "Evaluate after every so many steps, and at the end; 0: only at the end."},
-    {.path = "checkpoint.best",
-     .type = OPTION_STRING,
-     .offset = AT(settings.checkpoint.best),
-     .initial = "\"auto\"",
-     .help = "Metric of the evaluation that chooses the resulting model; \"auto\": "
-             "eval/accuracy_majority where several people judged the same completions, else "
-             "eval/accuracy, of a regressor eval/loss, each with its own checkpoint.mode; null: "
-             "the last one is the result."                                                                       },
+    CHOICE("reward.objective", reward.objective, "\"ranking\"", objectives,
+           "What is learned: \"ranking\", all pairs of ranked completions (Ouyang et al. 2022, eq. "
+           "1; pairs are K = 2; best-of-K labels as Ziegler et al. 2019, eq. 1); "
+           "\"classification\", the classes of labeled text; \"regression\", its numbers."),
+    CHOICE("reward.normalize", reward.normalize, "\"demonstrations\"", normalizations,
+           "Where the published scores have their zero: \"none\"; \"demonstrations\", mean 0 over "
+           "data.normalize or else the preferred completions of the training data (Stiennon et al. "
+           "2020); \"reference\", mean 0 and deviation 1 over samples of the reference model on "
+           "data.prompts (Ziegler et al. 2019). Labels have a scale of their own and keep it."),
+    TEXT("reward.reference", reward.reference, "null",
+         "Model folder that is sampled for reward.normalize \"reference\"; null: model.path."),
+    INT("reward.normalize_samples", reward.normalize_samples, "256", 2, 1e6, "completions",
+        "Samples of the reference model (256: Ziegler et al. 2019)."),
+    FLOAT("reward.label_smoothing", reward.label_smoothing, "0", 0, 0.5, "probability",
+          "Chance that a preference is taken to be the other way round; of a classifier: mass "
+          "spread over all classes."),
+    FLOAT("reward.centering", reward.centering, "0", 0, 100, NULL,
+          "Weight of the mean of (r_better + r_worse)^2, which keeps scores near 0 (Eisenstein et "
+          "al. 2023, arXiv 2312.09244, eq. 2: 0.01)."),
+    FLAG("reward.zero_head", reward.zero_head, "false",
+         "Begin a new score head with zeros instead of N(0, 1/sqrt(width + 1)) (Stiennon et al. "
+         "2020)."),
+    FLOAT("train.learning_rate", settings.train.learning_rate, "1e-4", 0, 1, NULL,
+          "Peak learning rate of AdamW. 1e-4 suits models of a few million parameters; take 1e-5 "
+          "and less from 100 million on (Ouyang et al. 2022: 9e-6)."),
+    INT("train.batch", settings.train.batch, "16", 1, 1e6, "prompts",
+        "Prompts an optimizer step, each with all its records (of labeled text: records). Every "
+        "prompt weighs the same (Ouyang et al. 2022: 64)."),
+    INT("train.evaluate_every", settings.train.evaluate_every, "20", 0, 1e9, "steps",
+        "Evaluate after every so many steps, and at the end; 0: only at the end."),
+    TEXT("checkpoint.best", settings.checkpoint.best, "\"auto\"",
+         "Metric of the evaluation that chooses the resulting model; \"auto\": "
+         "eval/accuracy_majority where several people judged the same completions, else "
+         "eval/accuracy, of a regressor the smallest eval/loss; null: the last one is the result."),
 };
 static const OptionTable own_table = {rows, sizeof rows / sizeof rows[0]};
 
