@@ -11,11 +11,11 @@
 
 enum {
     MOST_VALUES = 64,
-    MOST_ALTERNATIVES = 12,
+    MOST_ALTERNATIVES = 40,
     MOST_ELEMENTS = 16,
     MOST_MATCHES = 256,
     MOST_FACTS = 32,
-    LONGEST_GAP = 2, /* words a "*" may stand for */
+    LONGEST_GAP = 3, /* words a "*" may stand for */
 };
 
 typedef struct Element {
@@ -25,6 +25,7 @@ typedef struct Element {
 
 typedef struct Form {
     uint64_t values;  /* bit set */
+    bool weak;        /* realizes a value, but invents none */
     Element *element; /* owned */
     size_t elements;
 } Form;
@@ -92,7 +93,8 @@ static bool compile_element(const char *text, size_t n, Element *element) {
 static bool compile_form(const char *text, Form *form, Error *err) {
     Element element[MOST_ELEMENTS];
     size_t n = 0;
-    for (const char *at = text; *at != '\0';) {
+    form->weak = text[0] == '~';
+    for (const char *at = text + form->weak; *at != '\0';) {
         size_t length = strcspn(at, " ");
         if (length > 0) {
             if (n == MOST_ELEMENTS || !compile_element(at, length, &element[n])) {
@@ -293,6 +295,7 @@ FactTable *facts_load(const char *path, Error *err) {
 typedef struct Match {
     size_t begin, end;
     uint64_t values;
+    bool weak;
 } Match;
 
 typedef struct Fact {
@@ -339,7 +342,7 @@ static size_t match_at(const Judgement *judgement, const Form *form, size_t i, s
 static bool is_negated(const Judgement *judgement, size_t at) {
     for (size_t back = 1; back <= judgement->table->window && back <= at; back++) {
         uint64_t word = judgement->words.word[at - back];
-        if (word == WORD_STOP) {
+        if (word <= WORD_COMMA) {
             return false;
         }
         if (word_set_has(&judgement->table->negations, word)) {
@@ -349,15 +352,16 @@ static bool is_negated(const Judgement *judgement, size_t at) {
     return false;
 }
 
-static void add_match(Match *match, size_t *n, size_t begin, size_t end, uint64_t values) {
+static void add_match(Match *match, size_t *n, size_t begin, size_t end, const Form *form) {
     for (size_t i = 0; i < *n; i++) {
         if (match[i].begin == begin && match[i].end == end) {
-            match[i].values |= values;
+            match[i].values |= form->values;
+            match[i].weak = match[i].weak || form->weak;
             return;
         }
     }
     if (*n < MOST_MATCHES) {
-        match[(*n)++] = (Match){begin, end, values};
+        match[(*n)++] = (Match){begin, end, form->values, form->weak};
     }
 }
 
@@ -372,7 +376,7 @@ static void match_form(const Judgement *judgement, const Form *form, Match *matc
     for (size_t at = 0; at < judgement->words.count; at++) {
         size_t end = match_at(judgement, form, 0, at);
         if (end > 0) {
-            add_match(match, n, at, end, form->values);
+            add_match(match, n, at, end, form);
         }
     }
 }
@@ -445,7 +449,7 @@ static bool judge_attribute(Judgement *judgement, const Attribute *attribute, Er
     uint64_t said = 0, wrong = 0;
     for (size_t i = 0; i < matches; i++) {
         said |= match[i].values;
-        if ((match[i].values & (given | unlisted | attribute->generic)) == 0) {
+        if (!match[i].weak && (match[i].values & (given | unlisted | attribute->generic)) == 0) {
             wrong |= match[i].values & -match[i].values; /* one value of the match */
         }
     }
