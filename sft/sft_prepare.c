@@ -36,13 +36,6 @@ static bool encode(Sft *sft, const char *what, const DataSet *data, ExampleSet *
     return true;
 }
 
-static void show_example(const Sft *sft) {
-    Str text = {0};
-    record_render(&sft->train_data.record[0], &text);
-    log_info(sft->log, "example: %s", str_text(&text));
-    str_done(&text);
-}
-
 /* Prompts whose completions are shown during the run: data.evaluation, else the validation data. */
 static bool read_prompts(Sft *sft, Error *err) {
     const Settings *settings = &sft->config->settings;
@@ -82,7 +75,7 @@ static bool prepare(Sft *sft, Error *err) {
                           sft->log, err)) {
         return false;
     }
-    show_example(sft);
+    stage_show_example(&sft->train_data, sft->log);
     if (!encode(sft, "training data", &sft->train_data, &sft->train, err) ||
         (sft->validation_data.records > 0 &&
          !encode(sft, "validation data", &sft->validation_data, &sft->validation, err)) ||

@@ -72,7 +72,8 @@ static bool accumulate(Sft *sft, int64_t step, StepLoss *loss, size_t *tokens, E
     batch_clear(&sft->batch);
     for (int64_t i = 0; i < records; i++) {
         const Example *example = step_example(sft, step, i);
-        if (!example_add(example, false, all, &sft->batch, NULL, err)) {
+        size_t first;
+        if (!example_add(example, false, all, &sft->batch, &first, err)) {
             return false;
         }
         bool last = i + 1 == records;
@@ -134,7 +135,8 @@ bool sft_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err) {
     workspace_set_dropout(sft->workspace, false, 0, 0);
     batch_clear(&sft->batch);
     for (size_t i = 0; i < set->examples; i++) {
-        if (!example_add(&set->example[i], false, all, &sft->batch, NULL, err)) {
+        size_t first;
+        if (!example_add(&set->example[i], false, all, &sft->batch, &first, err)) {
             return false;
         }
         bool last = i + 1 == set->examples;

@@ -15,6 +15,25 @@ void stage_begin(const char *program, const Settings *settings, Log *log) {
     signals_install(program);
 }
 
+/* Each line by itself: a line break inside a message would be escaped. */
+static void say_lines(Log *log, const char *text) {
+    while (*text != '\0') {
+        size_t n = strcspn(text, "\n");
+        if (n > 0) {
+            log_info(log, "%.*s", (int)n, text);
+        }
+        text += n + (text[n] == '\n');
+    }
+}
+
+void stage_show_example(const DataSet *data, Log *log) {
+    Str text = {0};
+    record_render(&data->record[0], &text);
+    log_info(log, "example (line %ld):", data->record[0].line);
+    say_lines(log, str_text(&text));
+    str_done(&text);
+}
+
 bool stage_check_output(const Settings *settings, bool *finished, Error *err) {
     *finished = false;
     const char *folder = settings->output;
@@ -84,12 +103,12 @@ bool stage_read_data(const Settings *settings, unsigned accept, DataSet *train, 
         return false;
     }
     dataset_limit(train, (size_t)settings->data.limit);
-    log_info(log, "%s", str_text(&train->description));
+    say_lines(log, str_text(&train->description));
     if (settings->data.validation.count > 0) {
         if (!dataset_read(validation, &settings->data.validation, &options, err)) {
             return false;
         }
-        log_info(log, "%s", str_text(&validation->description));
+        say_lines(log, str_text(&validation->description));
         return true;
     }
     return settings->data.validation_share == 0 ||

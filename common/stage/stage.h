@@ -25,6 +25,9 @@
 /* Log, threads, signals by the settings. The first thing after options_parse. */
 void stage_begin(const char *program, const Settings *settings, Log *log);
 
+/* Shows the first record, as it was understood. */
+void stage_show_example(const DataSet *data, Log *log);
+
 /* --output must be given, and hold no run unless --resume; told before any work is done. A run that is
  * finished already gives *finished = true (exit 0). */
 bool stage_check_output(const Settings *settings, bool *finished, Error *err);
