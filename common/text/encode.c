@@ -149,6 +149,11 @@ const char *tokenizer_bytes(const Tokenizer *tokenizer, int32_t id, size_t *n) {
     return tokenizer->token[id].bytes;
 }
 
+const char *tokenizer_text(const Tokenizer *tokenizer, int32_t id) {
+    bool known = id >= 0 && (size_t)id < tokenizer->vocabulary;
+    return known ? tokenizer->token[id].text : NULL;
+}
+
 size_t tokenizer_vocabulary(const Tokenizer *tokenizer) {
     return tokenizer->vocabulary;
 }

@@ -56,6 +56,8 @@ bool tokenizer_decode(const Tokenizer *tokenizer, const int32_t *id, size_t n, b
 
 /* The raw bytes of one token (for streaming and stop strings); borrowed. */
 const char *tokenizer_bytes(const Tokenizer *tokenizer, int32_t id, size_t *n);
+/* The token as the vocabulary spells it, in the byte-level alphabet; borrowed, NULL for an unknown id. */
+const char *tokenizer_text(const Tokenizer *tokenizer, int32_t id);
 
 size_t tokenizer_vocabulary(const Tokenizer *tokenizer); /* largest id + 1 */
 int32_t tokenizer_eos(const Tokenizer *tokenizer);       /* -1: none */
@@ -69,9 +71,9 @@ uint64_t tokenizer_fingerprint(const Tokenizer *tokenizer); /* equal iff ids mea
 /* Training (Sennrich et al. 2016, byte level; ties as Hugging Face's BpeTrainer breaks them: same
  * text, same merges). */
 typedef struct TokenizerTraining {
-    size_t vocabulary;    /* wanted size, special tokens and the 256 bytes included */
-    size_t minimum_count; /* pairs rarer than this are not merged; default 2 */
-    const char **special; /* come first, ids 0.. */
+    size_t vocabulary;          /* wanted size, special tokens and the 256 bytes included */
+    size_t minimum_count;       /* pairs rarer than this are not merged; default 2 */
+    const char *const *special; /* come first, ids 0.. */
     size_t specials;
     const char *eos, *bos, *pad; /* contents among `special`, or NULL */
 } TokenizerTraining;
