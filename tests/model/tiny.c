@@ -55,6 +55,9 @@ void tiny_add(Batch *batch, const int32_t *id, size_t n, size_t from, int32_t pr
 }
 
 float tiny_coefficient(int32_t id, int32_t target, size_t position, int kind) {
+    if (target == BATCH_NO_TARGET) {
+        return 0;
+    }
     uint64_t key = random_mix((uint64_t)(id + 1), (uint64_t)(target + 2));
     Random random = random_stream(11, RANDOM_TEST, key, position);
     return (float)random_normal(&random, (uint64_t)kind);

@@ -17,7 +17,8 @@ void tiny_model(Model *model, const ModelConfig *config, uint64_t seed);
 void tiny_ids(int32_t *id, size_t n, uint64_t record);
 
 /* Appends a sequence of `n` ids with targets id[t + 1] on rows [from, n - 1), and key `record`. */
-void tiny_add(Batch *batch, const int32_t *id, size_t n, size_t from, int32_t prefix, uint64_t record);
+void tiny_add(Batch *batch, const int32_t *id, size_t n, size_t from, int32_t prefix,
+              uint64_t record);
 
 /* The model in use: forward, then backward with gradients that are functions of each row's id, target and
  * position in the sequence (so of nothing that packing changes). */
@@ -39,7 +40,7 @@ void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettin
 void tiny_pass_done(TinyPass *pass);
 
 /* The coefficient of a number in the loss that tiny_run differentiates; kind 0 logprob, 1 entropy, 2
- * score. */
+ * score. 0 for rows without a target. */
 float tiny_coefficient(int32_t id, int32_t target, size_t position, int kind);
 
 #endif
