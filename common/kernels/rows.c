@@ -24,9 +24,9 @@ static inline float fast_exp(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    int32_t bits;
+    uint32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    int32_t exponent = (bits + 127) << 23; /* the low bits of `shifted` are n */
+    uint32_t exponent = (bits + 127) << 23; /* the low bits of `shifted` are n */
     float scale;
     memcpy(&scale, &exponent, sizeof scale);
     return p * scale;
