@@ -170,14 +170,17 @@ static bool stop_here(Trainer *t, ErrorCode code, const char *why, Error *err) {
 static bool loop(Trainer *t, Error *err) {
     Progress progress;
     double begin = clock_seconds();
-    progress_begin(&progress, t->stage->progress_what, (uint64_t)t->state.step);
+    const int64_t first = t->state.step;
+    progress_begin(&progress, t->stage->progress_what, (uint64_t)first);
     while (t->state.step < t->options->steps && !t->state.finished) {
         int signal_number = signals_stop();
         if (signal_number != 0) {
             return stop_here(t, signal_number == SIGINT ? ERROR_INTERRUPTED : ERROR_TERMINATED,
                              signal_number == SIGINT ? "interrupted" : "terminated", err);
         }
-        if (t->options->max_seconds > 0 && clock_seconds() - begin >= t->options->max_seconds) {
+        /* At least one step, so that a run continued again and again gets to its end. */
+        if (t->options->max_seconds > 0 && t->state.step > first &&
+            clock_seconds() - begin >= t->options->max_seconds) {
             return stop_here(t, ERROR_TEMPORARY, "the time limit is reached", err);
         }
         if (signals_take_checkpoint() && t->saved != t->state.step &&
