@@ -325,7 +325,8 @@ static size_t match_at(const Judgement *judgement, const Form *form, size_t i, s
                 return end;
             }
             uint64_t word = at + gap < words->count ? words->word[at + gap] : WORD_STOP;
-            if (word <= WORD_COMMA || word_set_has(&judgement->table->breaks, word)) {
+            if (word <= WORD_COMMA || word_set_has(&judgement->table->breaks, word) ||
+                word_set_has(&judgement->table->negations, word)) {
                 return 0;
             }
         }

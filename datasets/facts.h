@@ -12,11 +12,12 @@
  *      "name":   {"names": true, "values": {"The Eagle": []}},
  *      "family": {"negatable": true, "values": {"yes": ["kid|child friendly"], "no": ["adults only"]}}},
  *    "negations": ["not", "isn't"], "negation_window": 4, "breaks": ["and", "but"]}
- * A form is a row of words; "a|b" is either, "*" stands for up to three words that are no break; a form
- * that begins with "~" is weak: it realizes its value, but is no invention without the fact. Names are
- * matched first, by themselves, with or without "the", and hide their words from everything else; values
- * the table does not list are matched by themselves. A negation in the window before a form of a
- * negatable attribute, with no comma or stop between, turns one of its two values into the other.
+ * A form is a row of words; "a|b" is either, "*" stands for up to three words that are no break and no
+ * negation; a form that begins with "~" is weak: it realizes its value, but is no invention without the
+ * fact. Names are matched first, by themselves, with or without "the", and hide their words from
+ * everything else; values the table does not list are matched by themselves. A negation in the window
+ * before a form of a negatable attribute, with no comma or stop between, turns one of its two values into
+ * the other.
  */
 #ifndef RLHF_DATASETS_FACTS_H
 #define RLHF_DATASETS_FACTS_H
