@@ -4,7 +4,8 @@
  *
  * A prompt sampled n times is computed once; its keys and values are shared. A finished row leaves at
  * once and the next waiting sample takes its place. Every random number is a function of (seed, purpose,
- * step, record, sample, position), never of a place in the batch.
+ * step, record, sample, position), and no kernel's result for a row depends on other rows: which rows
+ * run together, in which order and on how many threads, changes no bit of what a row says.
  */
 #ifndef RLHF_MODEL_GENERATE_H
 #define RLHF_MODEL_GENERATE_H

@@ -163,7 +163,7 @@ static void test_teacher_forced(void **state) {
     }
 }
 
-/* Rows, order and company change not a bit. */
+/* Rows, order, company and threads change not a bit. */
 static void test_independence(void **state) {
     (void)state;
     static Prompts prompts, turned;
@@ -176,7 +176,9 @@ static void test_independence(void **state) {
     sampling.seed = 8;
     Completion many[90], few[90], other[90];
     run(&prompts, 3, &sampling, 64, NULL, NULL, many);
+    parallel_init(1);
     run(&prompts, 3, &sampling, 1, NULL, NULL, few);
+    parallel_init(2);
     run(&turned, 3, &sampling, 5, NULL, NULL, other);
     size_t distinct = 0;
     for (size_t i = 0; i < 90; i++) {
