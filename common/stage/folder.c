@@ -101,6 +101,13 @@ static bool load_layout(const Settings *settings, Layout *layout, Error *err) {
 
 bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,
                      Layout *layout, Log *log, Error *err) {
+    if (settings->model.path != NULL && file_exists(settings->model.path) &&
+        !file_is_folder(settings->model.path)) {
+        return error_set(err, ERROR_DATA,
+                         "%s is not a folder; a model folder with config.json and "
+                         "model.safetensors was expected",
+                         settings->model.path);
+    }
     if (!load_layout(settings, layout, err)) {
         layout_done(layout);
         return false;
