@@ -117,10 +117,11 @@ static const Option rows[] = {
     FLOAT("data.validation_share", data.validation_share, "0", 0, 0.9, "share",
           "Share of data.train kept aside for evaluation when data.validation is not given; all "
           "records of one prompt go to the same side."),
-    FLOAT("data.part_begin", data.part_begin, "0", 0, 1, "share",
-          "With data.part_end: use only the records of data.train whose prompt falls into this part "
-          "of the unit interval, by a hash that no seed changes. Two models trained on disjoint "
-          "parts share no prompt: a reward model and its judge."),
+    FLOAT(
+        "data.part_begin", data.part_begin, "0", 0, 1, "share",
+        "With data.part_end: use only the records of data.train whose prompt falls into this part "
+        "of the unit interval, by a hash that no seed changes. Two models trained on disjoint "
+        "parts share no prompt: a reward model and its judge."),
     FLOAT("data.part_end", data.part_end, "1", 0, 1, "share", "See data.part_begin."),
     INT("data.limit", data.limit, "0", 0, 1e12, "records",
         "Use only the first records of data.train; 0: all."),

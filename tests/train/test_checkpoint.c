@@ -148,9 +148,9 @@ static void wrong_manifests_are_refused(void **state) {
         {"{\"format\":1,\"step\":7,\"files\":[{\"name\":\"a/..\",\"size\":1,\"xxh3\":\"\"}]}",
          "an entry of"                                                                                              },
         {"{\"format\":1,\"step\":7,\"files\":[{\"name\":\"/etc/"
-         "passwd\",\"size\":1,\"xxh3\":\"\"}]}",                                                                                     "an entry of"                                                                     },
+         "passwd\",\"size\":1,\"xxh3\":\"\"}]}",                                      "an entry of"        },
         {"{\"format\":1,\"step\":7,\"files\":[{\"name\":\"a\",\"size\":-1,\"xxh3\":\"\"}]}",
-         "an entry of"},
+         "an entry of"                                                                                              },
     };
     for (size_t i = 1; i < sizeof each / sizeof *each; i++) {
         const char *run = test_folder();
