@@ -173,7 +173,7 @@ static void disturb(const char *program, const char *const *options, uint64_t se
         "--set", "model.new.context=160", "--set", "tokenizer.vocabulary=300"
 
 static const char *sft_folder(void) {
-    static char folder[1100];
+    static char folder[1100], model[1200];
     if (folder[0] == '\0') {
         snprintf(folder, sizeof folder, "%s/sft", test_folder());
         const char *options[] = {"--data", source("datasets/samples/demonstrations.csv"),
@@ -182,11 +182,12 @@ static const char *sft_folder(void) {
                                  TINY,     NULL};
         finish(start("rlhf-sft", options, folder), folder);
     }
-    return under(folder, "model");
+    snprintf(model, sizeof model, "%s/model", folder);
+    return model;
 }
 
 static const char *reward_folder(void) {
-    static char folder[1100];
+    static char folder[1100], model[1200];
     if (folder[0] == '\0') {
         snprintf(folder, sizeof folder, "%s/reward", test_folder());
         const char *options[] = {"--data",  source("datasets/samples/rankings.jsonl"),
@@ -196,7 +197,8 @@ static const char *reward_folder(void) {
                                  NULL};
         finish(start("rlhf-reward", options, folder), folder);
     }
-    return under(folder, "model");
+    snprintf(model, sizeof model, "%s/model", folder);
+    return model;
 }
 
 static void test_sft(void **state) {
