@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "common/base/fault.h"
 #include "common/base/file.h"
 #include "common/base/file_private.h"
 #include "common/base/hash.h"
@@ -16,6 +17,9 @@
 enum { BUFFER = 1 << 18 };
 
 int file_sync(int descriptor) {
+    if (fault_strikes(FAULT_FSYNC)) {
+        return -1;
+    }
     int result;
     do {
         result = fsync(descriptor);
@@ -24,6 +28,9 @@ int file_sync(int descriptor) {
 }
 
 ssize_t file_write_some(int descriptor, const void *data, size_t n) {
+    if (fault_strikes(FAULT_WRITE)) {
+        return -1;
+    }
     ssize_t written;
     do {
         written = write(descriptor, data, n);

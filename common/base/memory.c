@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "common/base/fault.h"
+
 static const size_t huge_page = (size_t)2 << 20;
 
 size_t mem_mul(size_t a, size_t b) {
@@ -33,7 +35,7 @@ void *mem_alloc(size_t count, size_t size, Error *err) {
     if (bytes >= PTRDIFF_MAX) {
         return out_of_memory(bytes, err);
     }
-    void *block = calloc(bytes == 0 ? 1 : bytes, 1);
+    void *block = fault_strikes(FAULT_MALLOC) ? NULL : calloc(bytes == 0 ? 1 : bytes, 1);
     return block != NULL ? block : out_of_memory(bytes, err);
 }
 
@@ -45,7 +47,9 @@ void *mem_alloc_aligned(size_t count, size_t size, Error *err) {
         return out_of_memory(bytes, err);
     }
     rounded -= rounded % alignment;
-    void *block = aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+    void *block = fault_strikes(FAULT_MALLOC)
+                      ? NULL
+                      : aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
     if (block == NULL) {
         return out_of_memory(bytes, err);
     }
@@ -83,7 +87,7 @@ bool mem_reserve(void *array, size_t *capacity, size_t need, size_t size, Error 
     }
     void *old;
     memcpy(&old, array, sizeof old);
-    char *grown = realloc(old, bytes);
+    char *grown = fault_strikes(FAULT_MALLOC) ? NULL : realloc(old, bytes);
     if (grown == NULL) {
         out_of_memory(bytes, err);
         return false;
