@@ -231,10 +231,7 @@ static bool prepare(Reward *reward, Error *err) {
         !prepare_model(reward, err)) {
         return false;
     }
-    Str text = {0};
-    record_render(&reward->train_data.record[0], &text);
-    log_info(reward->log, "example: %s", str_text(&text));
-    str_done(&text);
+    stage_show_example(&reward->train_data, reward->log);
     if (!encode(reward, "training data", true, &reward->train_data, &reward->train_examples,
                 &reward->train, err) ||
         (reward->validation_data.records > 0 &&

@@ -114,17 +114,23 @@ static void report_scale(const Reward *reward, const RewardScale *after, Str *ou
                 after->deviation);
 }
 
+static void describe(const Reward *reward, const DataSet *data, const ExampleSet *examples,
+                     const RewardSet *set, Str *out) {
+    str_appendf(out, "%s\n", str_text(&data->description));
+    examples_describe(&examples->counts, out);
+    str_append(out, "\n");
+    if (reward->loss.objective == REWARD_RANKING) {
+        reward_set_describe(set, out);
+        str_append(out, "\n");
+    }
+}
+
 static void report_data(const Reward *reward, Str *out) {
     str_append(out, "\n## Data\n\n```\n");
-    str_append(out, str_text(&reward->train_data.description));
-    str_append(out, "\n");
-    reward_set_describe(&reward->train, out);
-    str_append(out, "\n");
+    describe(reward, &reward->train_data, &reward->train_examples, &reward->train, out);
     if (reward->validation.items > 0) {
-        str_append(out, str_text(&reward->validation_data.description));
-        str_append(out, "\n");
-        reward_set_describe(&reward->validation, out);
-        str_append(out, "\n");
+        describe(reward, &reward->validation_data, &reward->validation_examples,
+                 &reward->validation, out);
     }
     str_append(out, "```\n");
 }

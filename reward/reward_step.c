@@ -79,7 +79,9 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     if (reward->loss.objective != REWARD_REGRESSION) {
         metrics_put(metrics, "train/accuracy", sums.correct / sums.pairs);
     }
-    metrics_put(metrics, "train/pairs", sums.pairs);
+    if (reward->loss.objective == REWARD_RANKING) {
+        metrics_put(metrics, "train/pairs", sums.pairs);
+    }
     metrics_put(metrics, "train/grad_norm", norm);
     metrics_put(metrics, "train/learning_rate", rate);
     metrics_put(metrics, "train/tokens", (double)reward->seen);

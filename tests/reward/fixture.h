@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A small world for the reward stage: prompts that name a color and an animal; completions are good when
- * they keep both. Runs of the stage are prepared from command lines, as the program does.
+ * A small world for the reward stage: prompts that name a color and an animal, and rankings of what is
+ * said about them. Runs of the stage are prepared from command lines, as the program does.
  */
 #ifndef RLHF_TESTS_REWARD_FIXTURE_H
 #define RLHF_TESTS_REWARD_FIXTURE_H
@@ -17,26 +17,24 @@
 static const char *const colors[] = {"red", "blue", "green", "white"};
 static const char *const animals[] = {"fox", "owl"};
 
-/* Eight rankings of four completions each, the best one first in `ranks` by a rule; the order in the
- * record rotates. Two raters: `raters` records a prompt. */
+/* Eight prompts with four completions each that differ by their last word; the order in the record
+ * rotates. `raters` records a prompt, all of one mind. */
 static inline const char *write_rankings(const char *folder, int raters) {
+    static const char *const last[4] = {"Enjoy", "Well", "So", "No"};
+    static const int rank[4] = {1, 2, 2, 3};
     Str text = {0};
     for (int p = 0; p < 8; p++) {
         const char *color = colors[p % 4], *animal = animals[p / 4];
-        const char *other_color = colors[(p + 1) % 4], *other_animal = animals[1 - p / 4];
         for (int r = 0; r < raters; r++) {
             str_appendf(&text, "{\"prompt\":\"color[%s], animal[%s]\",\"completions\":[", color,
                         animal);
-            static const int ranks[4] = {1, 2, 2, 3};
             for (int i = 0; i < 4; i++) {
-                int which = (i + p + r) % 4;
-                str_appendf(&text, "%s\"Here is a %s %s.\"", i == 0 ? "" : ",",
-                            which == 0 || which == 1 ? color : other_color,
-                            which == 0 || which == 2 ? animal : other_animal);
+                str_appendf(&text, "%s\"A %s %s. %s\"", i == 0 ? "" : ",", color, animal,
+                            last[(i + p + r) % 4]);
             }
             str_append(&text, "],\"ranks\":[");
             for (int i = 0; i < 4; i++) {
-                str_appendf(&text, "%s%d", i == 0 ? "" : ",", ranks[(i + p + r) % 4]);
+                str_appendf(&text, "%s%d", i == 0 ? "" : ",", rank[(i + p + r) % 4]);
             }
             str_appendf(&text, "],\"annotator\":\"r%d\"}\n", r);
         }
@@ -75,7 +73,7 @@ static inline void world_open(World *world, const char *data, const char *const 
     size_t operands = 0;
     OptionAction action;
     *world = (World){0};
-    parallel_init(2);
+    parallel_init(1);
     assert_ok(options_parse(&reward_program, argc, (char **)(uintptr_t)argv, &world->config,
                             &world->origins, &operand, &operands, &action, &err),
               &err);

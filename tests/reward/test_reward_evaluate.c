@@ -3,6 +3,7 @@
  * The figures of an evaluation, worked out by hand on scores that are given.
  */
 #include <math.h>
+#include <string.h>
 
 #include "common/loss/loss.h"
 #include "reward/reward.h"

