@@ -423,7 +423,8 @@ static bool read_pair(const Source *source, Record *record, Error *err) {
         return false;
     }
     record->rank[1] = 1;
-    bool whole = cJSON_GetArraySize(item[0]) > 1 && cJSON_GetArraySize(item[1]) > 1;
+    bool whole = cJSON_IsArray(item[0]) && cJSON_GetArraySize(item[0]) > 1 &&
+                 cJSON_IsArray(item[1]) && cJSON_GetArraySize(item[1]) > 1;
     if (!(whole ? implicit_prompt : explicit_prompt)(source, item, name, record, err)) {
         return false;
     }
@@ -435,28 +436,25 @@ static bool read_pair(const Source *source, Record *record, Error *err) {
 }
 
 /* In the order of recognition: what says more about a row comes first. */
+/* clang-format off */
 static const Form forms[] = {
-    {"transcript",
-     RECORD_RANKING,                        transcript_matches,
-     transcript_read,                                                                {FIELD_CHOSEN, FIELD_REJECTED, FIELDS}              },
-    {"pair",
-     RECORD_RANKING,                        match_pair,
-     read_pair,                                                                      {FIELD_PROMPT, FIELD_CHOSEN, FIELD_REJECTED, FIELDS}},
-    {"ranking",
-     RECORD_RANKING,                        ranking_matches,
-     ranking_read,                                                                   {FIELD_PROMPT, FIELD_COMPLETIONS, FIELDS}           },
-    {"alpaca",        RECORD_DEMONSTRATION, match_alpaca,        read_alpaca,        {FIELDS}                                            },
-    {"labeled",
-     RECORD_LABELED,                        match_labeled,
-     read_labeled,                                                                   {FIELD_TEXT, FIELD_PROMPT, FIELD_LABEL, FIELDS}     },
-    {"demonstration",
-     RECORD_DEMONSTRATION,                  match_demonstration,
-     read_demonstration,                                                             {FIELD_PROMPT, FIELD_COMPLETION, FIELDS}            },
-    {"prompt",        RECORD_PROMPT,        match_prompt,        form_read_prompt,   {FIELD_PROMPT, FIELDS}                              },
-    {"messages",      RECORD_CONVERSATION,  match_messages,      read_messages,      {FIELD_MESSAGES, FIELDS}                            },
-    {"conversations", RECORD_CONVERSATION,  match_conversations, read_conversations, {FIELDS}                                            },
-    {"text",          RECORD_TEXT,          match_text,          read_text,          {FIELD_TEXT, FIELDS}                                },
+    {"transcript", RECORD_RANKING, transcript_matches, transcript_read, {FIELD_CHOSEN,
+     FIELD_REJECTED, FIELDS}},
+    {"pair", RECORD_RANKING, match_pair, read_pair, {FIELD_PROMPT, FIELD_CHOSEN, FIELD_REJECTED,
+     FIELDS}},
+    {"ranking", RECORD_RANKING, ranking_matches, ranking_read, {FIELD_PROMPT, FIELD_COMPLETIONS,
+     FIELDS}},
+    {"alpaca", RECORD_DEMONSTRATION, match_alpaca, read_alpaca, {FIELDS}},
+    {"labeled", RECORD_LABELED, match_labeled, read_labeled, {FIELD_TEXT, FIELD_PROMPT, FIELD_LABEL,
+     FIELDS}},
+    {"demonstration", RECORD_DEMONSTRATION, match_demonstration, read_demonstration, {FIELD_PROMPT,
+     FIELD_COMPLETION, FIELDS}},
+    {"prompt", RECORD_PROMPT, match_prompt, form_read_prompt, {FIELD_PROMPT, FIELDS}},
+    {"messages", RECORD_CONVERSATION, match_messages, read_messages, {FIELD_MESSAGES, FIELDS}},
+    {"conversations", RECORD_CONVERSATION, match_conversations, read_conversations, {FIELDS}},
+    {"text", RECORD_TEXT, match_text, read_text, {FIELD_TEXT, FIELDS}},
 };
+/* clang-format on */
 enum { FORMS = sizeof forms / sizeof *forms };
 
 static bool is_accepted(const Source *source, RecordKind kind) {
