@@ -182,7 +182,8 @@ bool checkpoint_prune(const char *run, int keep, int64_t best, Error *err) {
     char *parent = parent_folder(run, err);
     char **name;
     size_t count;
-    if (parent == NULL || !list_complete(parent, &name, &count, err)) {
+    if (parent == NULL || !remove_leftovers(parent, err) ||
+        !list_complete(parent, &name, &count, err)) {
         free(parent);
         return false;
     }

@@ -36,7 +36,8 @@ bool checkpoint_begin(CheckpointWriter *writer, const char *run, int64_t step, u
 bool checkpoint_commit(CheckpointWriter *writer, Error *err);
 void checkpoint_abort(CheckpointWriter *writer); /* removes the temporary folder; safe after commit */
 
-/* Keeps the newest `keep` (>= 1) and step `best` (-1: none), removes the other complete ones. */
+/* Keeps the newest `keep` (>= 1) and step `best` (-1: none), removes the other complete ones and the
+ * leftovers of dead writers. */
 bool checkpoint_prune(const char *run, int keep, int64_t best, Error *err);
 /* Removes the one of this step; absent is fine. */
 bool checkpoint_remove(const char *run, int64_t step, Error *err);

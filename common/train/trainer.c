@@ -218,7 +218,9 @@ bool trainer_run(const TrainerOptions *options, const TrainerStage *stage, Run *
     if (ok && t->saved != t->state.step) { /* no steps at all, or a run made shorter */
         ok = save(t, true, false, true, err);
     }
-    ok = ok && trainer_publish(t, err);
+    /* A run that was killed while pruning has nothing else left to do. */
+    ok = ok && checkpoint_prune(run->folder, options->keep, t->state.best_step, err) &&
+         trainer_publish(t, err);
     if (ok && t->state.finished && t->state.step < options->steps) {
         ok = error_set(err, ERROR_STOPPED,
                        "stopped by a rule after step %lld of %lld; the result is in %s",
