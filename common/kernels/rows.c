@@ -129,9 +129,21 @@ static void norm_parameters(float *restrict dw, float *restrict db, const float 
 }
 
 static float row_max(const float *x, size_t n) {
-    float largest = -INFINITY;
-#pragma omp simd reduction(max : largest)
-    for (size_t i = 0; i < n; i++) {
+    enum { LANES = 16 };
+    float lane[LANES], largest = -INFINITY;
+    size_t i = 0;
+    if (n >= LANES) {
+        memcpy(lane, x, sizeof lane);
+        for (i = LANES; i + LANES <= n; i += LANES) {
+            for (size_t l = 0; l < LANES; l++) {
+                lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+            }
+        }
+        for (size_t l = 0; l < LANES; l++) {
+            largest = lane[l] > largest ? lane[l] : largest;
+        }
+    }
+    for (; i < n; i++) {
         largest = x[i] > largest ? x[i] : largest;
     }
     return largest;
@@ -177,11 +189,11 @@ static void softmax_backward(float *s, const float *restrict p, const float *dp,
     }
 }
 
-enum { LANES = 8 };
+enum { BLOCKS = 8 }; /* of Philox, side by side */
 
 /* Eight Philox blocks side by side; out[j][l] is word j of block first + l. */
-static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t out[4][LANES]) {
-    for (uint32_t l = 0; l < LANES; l++) {
+static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t out[4][BLOCKS]) {
+    for (uint32_t l = 0; l < BLOCKS; l++) {
         out[0][l] = row->word[0] | (first + l);
         out[1][l] = row->word[1];
         out[2][l] = row->word[2];
@@ -189,7 +201,7 @@ static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t 
     }
     uint32_t k0 = row->key[0], k1 = row->key[1];
     for (int round = 0; round < 10; round++) {
-        for (int l = 0; l < LANES; l++) {
+        for (int l = 0; l < BLOCKS; l++) {
             uint64_t a = (uint64_t)out[0][l] * 0xD2511F53u;
             uint64_t b = (uint64_t)out[2][l] * 0xCD9E8D57u;
             uint32_t y0 = (uint32_t)(b >> 32) ^ out[1][l] ^ k0;
@@ -206,11 +218,11 @@ static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t 
 
 static void dropout(float *y, const float *x, const DropoutRow *row, uint32_t threshold,
                     float scale, size_t n) {
-    uint32_t random[4][LANES];
-    for (size_t i = 0; i < n; i += 4 * LANES) {
+    uint32_t random[4][BLOCKS];
+    for (size_t i = 0; i < n; i += 4 * BLOCKS) {
         philox_lanes(row, (uint32_t)(i / 4), random);
         const uint32_t *flat = &random[0][0];
-        size_t m = n - i < 4 * LANES ? n - i : 4 * LANES;
+        size_t m = n - i < 4 * BLOCKS ? n - i : 4 * BLOCKS;
 #pragma omp simd
         for (size_t j = 0; j < m; j++) {
             float kept = x[i + j] * scale;
