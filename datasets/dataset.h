@@ -20,8 +20,9 @@
 #include "common/base/str.h"
 #include "datasets/record.h"
 
-/* Other names for the fields: column.prompt = "mr" reads the prompt from column (key) "mr". NULL: the
- * usual names. */
+/* Other names for the fields: column.prompt = "mr" reads the prompt from column (key) "mr" of the files
+ * that have it; files that do not are read by the usual names, so that one mapping serves several files.
+ * NULL: the usual names. */
 typedef struct DataColumns {
     char *prompt, *completion, *chosen, *rejected, *completions, *ranks, *ranking, *scores,
         *messages, *text, *label, *margin, *annotator;

@@ -55,14 +55,10 @@ const cJSON *source_member(const Source *source, const char *name) {
 const cJSON *source_field(const Source *source, FieldId id, const char **name) {
     const char *mapped = source_mapped(source->options, id);
     const char *found = mapped;
-    const cJSON *item = NULL;
-    if (mapped != NULL) {
-        item = source_member(source, mapped);
-    } else {
-        for (size_t i = 0; item == NULL && field_table[id].usual[i] != NULL; i++) {
-            found = field_table[id].usual[i];
-            item = source_member(source, found);
-        }
+    const cJSON *item = mapped != NULL ? source_member(source, mapped) : NULL;
+    for (size_t i = 0; item == NULL && field_table[id].usual[i] != NULL; i++) {
+        found = field_table[id].usual[i];
+        item = source_member(source, found);
     }
     if (item != NULL && name != NULL) {
         *name = found;
