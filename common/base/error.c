@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/utf8.h"
+
 static void set_file(Error *err, const char *file) {
     err->file[0] = '\0';
     if (file == NULL) {
@@ -83,20 +85,25 @@ bool error_wrap(Error *err, const char *format, ...) {
     return false;
 }
 
-/* Untrusted text may hold escape sequences: only printable bytes reach the terminal. */
+/* Untrusted text may hold escape sequences and bytes that are no text: only what is printable
+ * reaches the terminal. */
 static void print_escaped(const char *text, const char *line_prefix, FILE *to) {
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        bool c1 = p[0] == 0xC2 && p[1] >= 0x80 && p[1] < 0xA0;
-        if (*p == '\n' && line_prefix != NULL) {
+    size_t left = strlen(text);
+    while (left > 0) {
+        uint32_t code = 0;
+        size_t length = utf8_decode(text, left, &code);
+        if (*text == '\n' && line_prefix != NULL) {
             fprintf(to, "\n%s: ", line_prefix);
-        } else if (*p < 0x20 || *p == 0x7F) {
-            fprintf(to, "\\x%02x", *p);
-        } else if (c1) {
-            fprintf(to, "\\u%04x", p[1]);
-            p++;
+        } else if (length == 0 || code < 0x20 || code == 0x7F) {
+            fprintf(to, "\\x%02x", (unsigned char)*text);
+        } else if (code >= 0x80 && code < 0xA0) {
+            fprintf(to, "\\u%04x", (unsigned)code);
         } else {
-            fputc(*p, to);
+            fwrite(text, 1, length, to);
         }
+        length = length == 0 ? 1 : length;
+        text += length;
+        left -= length;
     }
 }
 

@@ -125,6 +125,8 @@ static void test_error_print(void **state) {
     check_printed(&err, "prog: a.bin: bad\n");
     error_set(&err, ERROR_DATA, "\x1B[31m\n\xC2\x9B\xC3\xA9");
     check_printed(&err, "prog: \\x1b[31m\\x0a\\u009b\xC3\xA9\n");
+    error_set(&err, ERROR_DATA, "a\xFF\xC3(\xE2\x82\xAC\xED\xA0\x80");
+    check_printed(&err, "prog: a\\xff\\xc3(\xE2\x82\xAC\\xed\\xa0\\x80\n");
     error_set(&err, ERROR_CONFIG, "one\ntwo");
     check_printed(&err, "prog: one\nprog: two\n");
     error_at(&err, ERROR_CONFIG, "a\nb", 1, 2, "x");

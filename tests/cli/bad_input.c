@@ -114,7 +114,7 @@ static bool trains(const char *program) {
 
 static void run(const char *command, const char *own, long file_limit, Outcome *outcome) {
     Str words = {0};
-    char *argv[WORDS] = {0}, program[1024], quiet[] = "--quiet";
+    char *argv[WORDS] = {0}, program[1024], quiet[] = "--quiet", threads[] = "-j1";
     int argc = 0, out[2], err[2], status;
     expand(&words, command, own);
     for (char *word = strtok(words.data, " "); word != NULL; word = strtok(NULL, " ")) {
@@ -123,8 +123,11 @@ static void run(const char *command, const char *own, long file_limit, Outcome *
         }
         assert_true(argc < WORDS - 1);
         argv[argc++] = word;
-        if (argc == 1 && trains(word)) { /* nothing but errors on stderr */
-            argv[argc++] = quiet;
+        if (argc == 1) {
+            argv[argc++] = quiet; /* nothing but errors on stderr */
+            if (trains(word)) {
+                argv[argc++] = threads; /* tiny models gain nothing by a second one */
+            }
         }
     }
     find_program(argv[0], program, sizeof program);
@@ -173,13 +176,13 @@ static void make_good_inputs(void) {
     test_file(good, "sft.jsonl", demonstrations, sizeof demonstrations - 1);
     test_file(good, "rank.jsonl", rankings, sizeof rankings - 1);
     test_file(good, "prompts.jsonl", prompts, sizeof prompts - 1);
-    must_run("rlhf-sft --data &sft.jsonl --output &run-sft --threads 1 --set train.steps=1 --set "
+    must_run("rlhf-sft --data &sft.jsonl --output &run-sft --set train.steps=1 --set "
              "model.new={\"layers\":1,\"heads\":2,\"width\":16,\"context\":64} --set "
              "tokenizer.vocabulary=280");
     snprintf(from, sizeof from, "%s/run-sft/model", good);
     snprintf(to, sizeof to, "%s/m", good);
     copy_path(from, to);
-    must_run("rlhf-reward --model &m --data &rank.jsonl --output &run-rm --threads 1 --set "
+    must_run("rlhf-reward --model &m --data &rank.jsonl --output &run-rm --set "
              "train.steps=1");
     snprintf(from, sizeof from, "%s/run-rm/model", good);
     snprintf(to, sizeof to, "%s/rm", good);
