@@ -75,6 +75,9 @@ static bool list_complete(const char *parent, char ***name, size_t *count, Error
 static bool remove_leftovers(const char *parent, Error *err) {
     char **name;
     size_t count;
+    if (!file_is_folder(parent)) {
+        return true;
+    }
     if (!file_list(parent, &name, &count, err)) {
         return false;
     }
@@ -195,6 +198,22 @@ bool checkpoint_prune(const char *run, int keep, int64_t best, Error *err) {
     free_names(name, count);
     free(parent);
     return ok;
+}
+
+bool checkpoint_steps(const char *run, int64_t **step, size_t *count, Error *err) {
+    char *parent = parent_folder(run, err);
+    char **name;
+    bool ok = parent != NULL && list_complete(parent, &name, count, err);
+    free(parent);
+    if (!ok) {
+        return false;
+    }
+    *step = mem_alloc(*count, sizeof **step, err);
+    for (size_t i = 0; *step != NULL && i < *count; i++) {
+        (*step)[i] = step_of(name[i]);
+    }
+    free_names(name, *count);
+    return *step != NULL;
 }
 
 /* A checkpoint that does not hold must not count among those that are kept, but may still be wanted by

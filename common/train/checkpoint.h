@@ -41,6 +41,8 @@ void checkpoint_abort(CheckpointWriter *writer); /* removes the temporary folder
 bool checkpoint_prune(const char *run, int keep, int64_t best, Error *err);
 /* Removes the one of this step; absent is fine. */
 bool checkpoint_remove(const char *run, int64_t step, Error *err);
+/* Steps of all, newest first; release with free. */
+bool checkpoint_steps(const char *run, int64_t **step, size_t *count, Error *err);
 /* Folder of the checkpoint of a step, whether it is there or not; release with free. */
 char *checkpoint_folder(const char *run, int64_t step, Error *err);
 

@@ -75,10 +75,15 @@ static bool parse_state(Trainer *t, const cJSON *tree, int64_t step, int64_t siz
     return true;
 }
 
+static cJSON *read_state(const char *folder, char **path, Error *err) {
+    *path = file_join(folder, state_name, err);
+    return *path == NULL ? NULL : json_read_file(*path, &json_limits_document, err);
+}
+
 static bool load_state(Trainer *t, const char *folder, int64_t step, Error *err) {
     int64_t size[2];
-    char *path = file_join(folder, state_name, err);
-    cJSON *tree = path == NULL ? NULL : json_read_file(path, &json_limits_document, err);
+    char *path;
+    cJSON *tree = read_state(folder, &path, err);
     bool ok = tree != NULL;
     if (ok && !parse_state(t, tree, step, size)) {
         ok = error_at(err, ERROR_DATA, path, 0, 0, "is not the state of a run at step %lld",
@@ -88,6 +93,30 @@ static bool load_state(Trainer *t, const char *folder, int64_t step, Error *err)
          t->stage->load(t->stage->context, folder, json_member(tree, "stage"), err);
     cJSON_Delete(tree);
     free(path);
+    return ok;
+}
+
+/* Removes older checkpoints that were not scheduled: their successor is there, but its writer was killed
+ * before it could. */
+static bool remove_superseded(const Trainer *t, int64_t newest, Error *err) {
+    int64_t *step;
+    size_t count;
+    if (!checkpoint_steps(t->run->folder, &step, &count, err)) {
+        return false;
+    }
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        char *path = NULL, *folder = checkpoint_folder(t->run->folder, step[i], err);
+        cJSON *tree = folder == NULL ? NULL : read_state(folder, &path, NULL);
+        ok = folder != NULL;
+        if (ok && step[i] < newest && cJSON_IsFalse(json_member(tree, "scheduled"))) {
+            ok = checkpoint_remove(t->run->folder, step[i], err);
+        }
+        cJSON_Delete(tree);
+        free(path);
+        free(folder);
+    }
+    free(step);
     return ok;
 }
 
@@ -104,7 +133,7 @@ bool trainer_resume(Trainer *t, bool *resumed, Error *err) {
         }
         return run_rewind(t->run, 0, 0, err);
     }
-    bool ok = load_state(t, folder, step, err);
+    bool ok = load_state(t, folder, step, err) && remove_superseded(t, step, err);
     if (ok) {
         log_info(t->log, "continuing from %s", folder);
         t->saved = step;

@@ -250,6 +250,7 @@ static void missing_room_is_told_before_writing(void **state) {
 }
 
 int main(void) {
+    fault_prefer_memory();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(newest_complete_one_is_found),
         cmocka_unit_test(pruning_keeps_the_newest_and_the_best),
