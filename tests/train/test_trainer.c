@@ -298,7 +298,8 @@ static void a_wanted_checkpoint_changes_nothing_in_the_end(void **state) {
     str_done(&want);
 }
 
-static int process_with_fault(const char *folder, long at, int number, bool lasting, bool resume) {
+static int process_with_fault(const char *folder, const TrainerOptions *options, bool resume,
+                              long at, int number, bool lasting) {
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
@@ -306,7 +307,7 @@ static int process_with_fault(const char *folder, long at, int number, bool last
         Error err = {0};
         Toy toy = fresh();
         fault.armed = true, fault.at = at, fault.number = number, fault.lasting = lasting;
-        bool ok = train(folder, &brief, &toy, resume, &err);
+        bool ok = train(folder, options, &toy, resume, &err);
         _exit(fault.calls <= at ? 200 : ok ? 0 : (int)err.code);
     }
     int status;
@@ -322,7 +323,7 @@ static void killed_at_any_call_leaves_the_same_bytes(void **state) {
     for (;; points++) {
         char folder[800];
         fresh_name(folder);
-        int code = process_with_fault(folder, points, 0, false, false);
+        int code = process_with_fault(folder, &brief, false, points, 0, false);
         if (code == 200) {
             check_tree(folder, &want);
             break;
@@ -335,20 +336,24 @@ static void killed_at_any_call_leaves_the_same_bytes(void **state) {
     str_done(&want);
 }
 
-/* The same for a process that goes on from a checkpoint which a time limit made. */
+/* The same for a process that goes on from a checkpoint which a signal made after step 3: it stands
+ * between the scheduled ones of steps 2 and 4, which are to be kept. */
 static void killed_after_going_on_leaves_the_same_bytes(void **state) {
     (void)state;
-    Str want = undisturbed(&brief);
-    TrainerOptions limited = brief;
-    limited.max_seconds = 1e-9;
+    TrainerOptions options = brief;
+    options.keep = 3;
+    Str want = undisturbed(&options);
     for (long at = 0;; at++) {
         char folder[800];
         fresh_name(folder);
-        assert_int_equal(process(folder, &limited, fresh(), false), ERROR_TEMPORARY);
-        int code = process_with_fault(folder, at, 0, false, true);
+        Toy toy = fresh();
+        toy.raise_at = 2;
+        toy.raise_number = SIGINT;
+        assert_int_equal(process(folder, &options, toy, false), ERROR_INTERRUPTED);
+        int code = process_with_fault(folder, &options, true, at, 0, false);
         if (code != 200) {
             assert_int_equal(code, FAULT_KILLED);
-            assert_int_equal(process(folder, &brief, fresh(), true), 0);
+            assert_int_equal(process(folder, &options, fresh(), true), 0);
         }
         check_tree(folder, &want);
         if (code == 200) {
@@ -366,7 +371,7 @@ static void a_full_disk_costs_nothing(void **state) {
     for (long at = 0;; at++) {
         char folder[800];
         fresh_name(folder);
-        int code = process_with_fault(folder, at, ENOSPC, false, false);
+        int code = process_with_fault(folder, &brief, false, at, ENOSPC, false);
         if (code == 200) {
             break;
         }
@@ -393,7 +398,7 @@ static void a_disk_that_stays_full_ends_the_run(void **state) {
     for (long at = 10; at < 60; at += 7) {
         char folder[800];
         fresh_name(folder);
-        assert_int_equal(process_with_fault(folder, at, ENOSPC, true, false), ERROR_IO);
+        assert_int_equal(process_with_fault(folder, &brief, false, at, ENOSPC, true), ERROR_IO);
         assert_int_equal(process(folder, &brief, fresh(), true), 0);
     }
 }
