@@ -131,9 +131,10 @@ bool ppo_ptx(Ppo *ppo, uint64_t first, size_t count, double *loss, Error *err);
 /* ppo_evaluate.c */
 bool ppo_evaluate(Ppo *ppo, int64_t done, Run *run, Metrics *metrics, bool *eligible, Error *err);
 
-/* ppo_dump.c: one JSON line per completion, see docs of --dump-rollouts. ppo_dump_open cuts the file to
- * `size`. */
-bool ppo_dump_open(Ppo *ppo, uint64_t size, Error *err);
+/* ppo_dump.c: --dump-rollouts, one JSON line per completion. A run that starts over empties the file, one
+ * that resumes cuts it to what its checkpoint knew. */
+bool ppo_dump_open(Ppo *ppo, Error *err);
+bool ppo_dump_rewind(Ppo *ppo, uint64_t size, Error *err);
 bool ppo_dump(Ppo *ppo, int64_t iteration, Error *err);
 
 /* ppo_checkpoint.c */

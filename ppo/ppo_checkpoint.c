@@ -164,7 +164,7 @@ static bool take_state(Ppo *ppo, const cJSON *state, const char *folder, Error *
             return false;
         }
     }
-    return ppo_dump_open(ppo, (uint64_t)dump, err);
+    return ppo_dump_rewind(ppo, (uint64_t)dump, err);
 }
 
 bool ppo_load(Ppo *ppo, const char *folder, const cJSON *state, Error *err) {

@@ -2,23 +2,35 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ppo/ppo.h"
 
-bool ppo_dump_open(Ppo *ppo, uint64_t size, Error *err) {
+static bool failed(const Ppo *ppo, Error *err) {
+    return error_errno(err, "cannot write rollouts to", ppo->config->ppo.dump);
+}
+
+bool ppo_dump_open(Ppo *ppo, Error *err) {
     const char *path = ppo->config->ppo.dump;
-    if (path == NULL) {
-        return true;
-    }
-    if (ppo->dump < 0) {
+    if (path != NULL) {
         ppo->dump = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     }
-    if (ppo->dump < 0 || ftruncate(ppo->dump, (off_t)size) != 0) {
-        return error_errno(err, "cannot write rollouts to", path);
+    return path == NULL || ppo->dump >= 0 || failed(ppo, err);
+}
+
+bool ppo_dump_rewind(Ppo *ppo, uint64_t size, Error *err) {
+    struct stat status;
+    ppo->dump_size = 0;
+    if (ppo->dump < 0) {
+        return true;
     }
-    ppo->dump_size = size;
-    return true;
+    if (fstat(ppo->dump, &status) != 0) {
+        return failed(ppo, err);
+    }
+    ppo->dump_size = (uint64_t)status.st_size < size ? (uint64_t)status.st_size : size;
+    return !S_ISREG(status.st_mode) || ftruncate(ppo->dump, (off_t)ppo->dump_size) == 0 ||
+           failed(ppo, err);
 }
 
 static void put_ids(Str *out, const char *key, const int32_t *id, size_t n) {
@@ -72,6 +84,9 @@ bool ppo_dump(Ppo *ppo, int64_t iteration, Error *err) {
     if (ppo->dump < 0) {
         return true;
     }
+    if (iteration == 0 && !ppo_dump_rewind(ppo, 0, err)) {
+        return false;
+    }
     Str out = {0};
     for (size_t s = 0; s < ppo->rollout.samples; s++) {
         put_completion(ppo, iteration, s, &out);
@@ -82,7 +97,7 @@ bool ppo_dump(Ppo *ppo, int64_t iteration, Error *err) {
         if (n >= 0) {
             done += (size_t)n;
         } else if (errno != EINTR) {
-            ok = error_errno(err, "cannot write rollouts to", ppo->config->ppo.dump);
+            ok = failed(ppo, err);
         }
     }
     ppo->dump_size += ok ? out.size : 0;

@@ -28,7 +28,7 @@ static bool train(const PpoConfig *config, const PpoParts *parts, const OptionOr
     bool opened =
         options_write(&ppo_program, config, origins, &json, err) &&
         run_open(&run, config->settings.output, config->settings.resume, str_text(&json), err);
-    bool ok = opened && ppo_dump_open(&ppo, 0, err);
+    bool ok = opened && ppo_dump_open(&ppo, err);
     if (ok) {
         TrainerOptions options = trainer_options(&ppo);
         TrainerStage stage = ppo_stage;
@@ -86,6 +86,11 @@ int main(int argc, char **argv) {
     Log log = {0};
     bool ok = options_parse(&ppo_program, argc, argv, &config, &origins, &operand, &operands,
                             &action, &err);
+    if (ok && action == OPTION_RUN) {
+        ok = stage_adopt_run(&ppo_program, &config, &config.settings, origins, &err);
+    }
+    ok = ok && (action == OPTION_EXIT ||
+                stage_adopt_run(&ppo_program, &config, &config.settings, origins, &err));
     if (ok && action == OPTION_RUN) {
         stage_begin(ppo_program.name, &config.settings, &log);
         ok = run_program(&config, origins, &log, &err);
