@@ -265,12 +265,13 @@ static void refuses_wrong_turns(void **state) {
     assert_error(layout_conversation(&layout, tokenizer, message, 3, &out, NULL, &err), &err,
                  ERROR_DATA, "message 3 of 3 has no role");
     assert_int_equal(out.count, 1);
-    tokens_done(&out);
     layout_done(&layout);
     layout = built_in("llama3");
     err = (Error){0};
     assert_error(layout_completion(&layout, tokenizer, "a", 1, true, &out, &err), &err,
                  ERROR_CONFIG, "ends completions with \"<|eot_id|>\"");
+    assert_int_equal(out.count, 1);
+    tokens_done(&out);
     layout_done(&layout);
     err = (Error){0};
     assert_error(layout_init(&layout, "chatlm", &err), &err, ERROR_CONFIG,

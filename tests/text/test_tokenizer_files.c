@@ -66,7 +66,7 @@ static void refuses_what_it_does_not_compute(void **state) {
         Parts change;
         const char *part;
     } cases[] = {
-        /* clang-format off */
+  /* clang-format off */
         {{.vocab = "[]"}, "model.vocab"}, {{.vocab = "{}"}, "merge 0"},
         {{.vocab = "{}", .merges = "[]", .added = "[]"}, "the vocabulary is empty"},
         {{.vocab = "{\"a\":0,\"b\":1}"}, "merge 0 joins \"a\" and \"b\" to a token"},
@@ -122,7 +122,7 @@ static void refuses_what_it_does_not_compute(void **state) {
         {{.more = ",\"end_of_word_suffix\":\"</w>\""}, "model.end_of_word_suffix"},
         {{.more = ",\"continuing_subword_prefix\":\"##\""}, "model.continuing_subword_prefix"},
         {{.more = ",\"ignore_merges\":null,\"byte_fallback\":0"}, "model.byte_fallback"},
-        /* clang-format on */
+  /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
