@@ -259,7 +259,8 @@ void reward_done(Reward *reward);
 RewardNormalize reward_normalization(const Reward *reward);
 /* How records become ids. */
 EncodeOptions reward_encode_options(const Reward *reward);
-/* Encodes data.normalize or samples the reference model; nothing for "none". */
+/* Encodes data.normalize, or samples the reference model (which reward_prepare leaves to
+ * reward_allocate); nothing for "none". */
 bool reward_normalize_prepare(Reward *reward, Error *err);
 /* Scale of a model over the normalization texts; gain 1 and the model's own bias for "none". */
 bool reward_scale(Reward *reward, const Model *model, RewardScale *scale, Error *err);

@@ -152,11 +152,12 @@ static bool encode(Reward *reward, const char *what, bool training, const DataSe
     }
     Str text = {0};
     examples_describe(&examples->counts, &text);
-    if (ranking) {
-        str_append(&text, "\n  ");
-        reward_set_describe(set, &text);
-    }
     log_info(reward->log, "%s: %s", what, str_text(&text));
+    if (ranking) {
+        str_clear(&text);
+        reward_set_describe(set, &text);
+        log_info(reward->log, "%s: %s", what, str_text(&text));
+    }
     str_done(&text);
     return true;
 }
@@ -243,14 +244,22 @@ static bool prepare(Reward *reward, Error *err) {
         log_warn(reward->log, "there is no validation data: the last step is the result; name "
                               "data.validation or set data.validation_share");
     }
+    if (reward_normalization(reward) == NORMALIZE_DEMONSTRATIONS &&
+        !reward_normalize_prepare(reward, err)) {
+        return false;
+    }
     set_bias(reward);
     choose_best(reward);
     reward->steps = stage_steps(settings, reward->train.items);
     size_t budget = (size_t)settings->train.micro_tokens;
-    reward->rows = larger(larger(reward->train.most_rows, reward->validation.most_rows), budget);
-    reward->most_texts = larger(reward->train.most_texts, reward->validation.most_texts);
-    if (reward_normalization(reward) != NORMALIZE_NONE) {
-        /* groups of normalization texts: at least one text, at most the budget */
+    const RewardSet *sets[] = {&reward->train, &reward->validation, &reward->normalize};
+    reward->rows = budget;
+    for (size_t i = 0; i < 3; i++) {
+        reward->rows = larger(reward->rows, sets[i]->most_rows);
+        reward->most_texts = larger(reward->most_texts, sets[i]->most_texts);
+    }
+    if (reward_normalization(reward) == NORMALIZE_REFERENCE) {
+        /* samples are drawn later: a group of them is one text, or within the budget */
         reward->rows = larger(reward->rows, reward->model.config.context);
         reward->most_texts = larger(reward->most_texts, budget);
     }
@@ -274,7 +283,8 @@ bool reward_prepare(Reward *reward, const RewardConfig *config, Log *log, Error 
 bool reward_allocate(Reward *reward, Error *err) {
     const Settings *settings = &reward->config->settings;
     OptimizerOptions options = stage_optimizer_options(settings);
-    return reward_normalize_prepare(reward, err) &&
+    return (reward_normalization(reward) != NORMALIZE_REFERENCE ||
+            reward_normalize_prepare(reward, err)) &&
            reward_pass_init(&reward->pass, &reward->model.config, reward->rows, reward->most_texts,
                             err) &&
            gradients_init(&reward->gradients, &reward->model, err) &&
