@@ -17,7 +17,7 @@ typedef struct Config {
     StringList data, special;
     DataColumns columns;
     int64_t vocabulary, minimum_count;
-    bool special_in_text, skip_special, quiet, verbose;
+    bool special_in_text, skip_special, quiet;
 } Config;
 
 #define AT(field) offsetof(Config, field)
@@ -32,8 +32,8 @@ static const Option rows[] = {
     {"model.path", OPTION_STRING, AT(model), "null",
      .help = "Folder of the tokenizer for encode and decode, or its tokenizer.json."},
     {"data.train", OPTION_STRINGS, AT(data), "[]",
-     .help = "Files. train reads any data file (CSV, TSV, JSON, JSON lines, text; .gz alike); encode "
-             "and decode read JSON lines, - being standard input."},
+     .help = "Files. train reads any data file (CSV, TSV, JSON, JSON lines, text; .gz alike); "
+             "encode and decode read JSON lines, - being standard input."},
     {"data.format", OPTION_STRING, AT(format), "\"auto\"",
      .help = "Form of the records of train's files; auto recognizes it."},
     COLUMN(prompt), COLUMN(completion), COLUMN(chosen), COLUMN(rejected), COLUMN(completions),
@@ -46,7 +46,7 @@ static const Option rows[] = {
     {"train.minimum_count", OPTION_INT, AT(minimum_count), "2", 1, 1e15, .unit = "occurrences",
      .help = "Pairs rarer than this are not merged."},
     {"train.special", OPTION_STRINGS, AT(special), "[\"<|endoftext|>\"]",
-     .help = "Special tokens, which get the first ids. Those that a chat layout needs belong here."},
+     .help = "Special tokens, which get the first ids. Those of a chat layout belong here."},
     {"train.eos", OPTION_STRING, AT(eos), "null",
      .help = "The special token that ends a completion; null: the first one."},
     {"train.bos", OPTION_STRING, AT(bos), "null", .help = "The special token that begins a text."},
@@ -57,7 +57,6 @@ static const Option rows[] = {
     {"decode.skip_special", OPTION_BOOL, AT(skip_special), "false",
      .help = "Leave special tokens out of the decoded text."},
     {"log.quiet", OPTION_BOOL, AT(quiet), "false", .help = "Say nothing but errors."},
-    {"log.verbose", OPTION_BOOL, AT(verbose), "false", .help = "Say more."},
 };
 
 static const OptionFlag flags[] = {
@@ -73,7 +72,6 @@ static const OptionFlag flags[] = {
     {"--special-in-text", 0, "encode.special", NULL},
     {"--skip-special", 0, "decode.skip_special", NULL},
     {"--quiet", 'q', "log.quiet", NULL},
-    {"--verbose", 'v', "log.verbose", NULL},
     {NULL, 0, NULL, NULL},
 };
 /* clang-format on */
@@ -403,7 +401,7 @@ int main(int argc, char **argv) {
     bool ok =
         options_parse(&program, argc, argv, &config, &origins, &operand, &operands, &action, &err);
     if (ok && action == OPTION_RUN) {
-        log_init(&log, config.quiet ? LOG_QUIET : config.verbose ? LOG_VERBOSE : LOG_NORMAL);
+        log_init(&log, config.quiet ? LOG_QUIET : LOG_NORMAL);
         ok = run_command(&config, operand, operands, &log, &err);
         log_finish(&log);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * How a tokenizer comes into being: tokens, merges, added tokens and stages one by one, then a seal.
+ * How a tokenizer comes into being: tokens, merges, added tokens and stages one by one, then a
+ * seal.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -51,8 +51,8 @@ static bool encode_phase(Encoder *encoder, int phase, const char *text, size_t n
     if (tokenizer->tree[phase].count == 0) {
         return encode_phase(encoder, phase + 1, text, n, special, err);
     }
-    /* done: what has been encoded; at: where the search goes on. They differ where a match was refused
-     * and where stripping took white space that holds another match. */
+    /* done: what has been encoded; at: where the search goes on. They differ where a match was
+     * refused and where stripping took white space that holds another match. */
     size_t done = 0, at = 0, space_end = 0;
     while (at < n) {
         const AddedToken *added = NULL;

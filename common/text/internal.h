@@ -55,7 +55,8 @@ int byte_level_byte(uint32_t code); /* -1: no byte */
 void byte_level_write(const char *bytes, size_t n, Str *out);
 /* Reverses it; text with a code point outside of the alphabet is appended as it is. */
 void byte_level_read(const char *text, size_t n, Str *out);
-/* Appends bytes with every maximal ill-formed part replaced by U+FFFD (Unicode 3.9, as Rust does). */
+/* Appends bytes with every maximal ill-formed part replaced by U+FFFD (Unicode 3.9, as Rust
+ * does). */
 void utf8_replace(const char *bytes, size_t n, Str *out);
 /* Bytes of the white space (White_Space property) at the start or the end of valid UTF-8. */
 size_t white_space_before(const char *text, size_t n);
@@ -155,7 +156,8 @@ bool encoder_pieces(Encoder *encoder, const char *text, size_t n, PieceFunction 
                     void *context, Error *err);
 /* Merges the bytes of one piece and appends the ids. */
 bool encoder_merge(Encoder *encoder, const char *piece, size_t n, Error *err);
-/* Encodes text; added tokens are found first, raw ones in all of it, then normalized ones in the rest. */
+/* Encodes text; added tokens are found first, raw ones in all of it, then normalized ones in the
+ * rest. */
 bool encoder_added(Encoder *encoder, const char *text, size_t n, bool special, Error *err);
 
 /* Building. A tokenizer is filled with tokens, merges, added tokens and stages, then sealed. */

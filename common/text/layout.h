@@ -2,15 +2,16 @@
  *
  * Layout: how a prompt and its completion, or the turns of a conversation, become ids.
  *
- * Parts are tokenized apart and their ids concatenated; what stands between them (template, separator,
- * a leading space) is decided here and nowhere else, saved in the model folder as layout.json and used
- * by every program. Literals of a layout may be special tokens; content never is. A completion ends in
- * EOS when it is complete.
+ * Parts are tokenized apart and their ids concatenated; what stands between them (template,
+ * separator, a leading space) is decided here and nowhere else, saved in the model folder as
+ * layout.json and used by every program. Literals of a layout may be special tokens; content never
+ * is. A completion ends in EOS when it is complete.
  *
- * A prompt that is no conversation is prefix + content + separator. Turns are before[role] + content +
- * after[role]; an assistant's content ends in EOS, then comes after[ROLE_ASSISTANT], which is left out
- * behind the last turn. So the ids of a conversation that ends in an assistant's turn are those of
- * layout_prompt for all turns but the last, then those of layout_completion for the last.
+ * A prompt that is no conversation is prefix + content + separator. Turns are before[role] +
+ * content + after[role]; an assistant's content ends in EOS, then comes after[ROLE_ASSISTANT],
+ * which is left out behind the last turn. So the ids of a conversation that ends in an assistant's
+ * turn are those of layout_prompt for all turns but the last, then those of layout_completion for
+ * the last.
  */
 #ifndef RLHF_TEXT_LAYOUT_H
 #define RLHF_TEXT_LAYOUT_H
@@ -30,8 +31,8 @@ typedef struct Message {
     char *text; /* owned by whoever owns the record */
 } Message;
 
-/* Every string is owned. A literal that is one special token of the vocabulary becomes its id, as do
- * special tokens within it; else it is encoded as text. */
+/* Every string is owned. A literal that is one special token of the vocabulary becomes its id, as
+ * do special tokens within it; else it is encoded as text. */
 typedef struct Layout {
     char *name;      /* "plain", "chatml", "hh", "alpaca", ... */
     char *prefix;    /* plain prompts: literal before the prompt ("" by default) */
@@ -47,8 +48,8 @@ typedef struct Layout {
 /* A built-in layout by name, every string owned. */
 bool layout_init(Layout *layout, const char *name, Error *err);
 void layout_done(Layout *layout);
-/* layout.json of a model folder; *found = false (and *layout untouched) if there is none. What the file
- * leaves out is as in the built-in layout of its name, or else as in "plain". */
+/* layout.json of a model folder; *found = false (and *layout untouched) if there is none. What the
+ * file leaves out is as in the built-in layout of its name, or else as in "plain". */
 bool layout_load(Layout *layout, const char *folder, bool *found, Error *err);
 bool layout_save(const Layout *layout, const char *folder, Error *err);
 extern const char *const layout_names[]; /* NULL-terminated */
@@ -57,8 +58,8 @@ extern const char *const layout_names[]; /* NULL-terminated */
 bool layout_eos(const Layout *layout, const Tokenizer *tokenizer, int32_t *eos, Error *err);
 
 /* Ids of a prompt, up to where the completion begins (separator or the opened assistant turn
- * included). At least one id: an empty prompt gives BOS or EOS. Turns that end in an assistant's, and
- * ROLE_PLAIN among turns, are ERROR_DATA. */
+ * included). At least one id: an empty prompt gives BOS or EOS. Turns that end in an assistant's,
+ * and ROLE_PLAIN among turns, are ERROR_DATA. */
 bool layout_prompt(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
                    size_t messages, Tokens *out, Error *err);
 
@@ -66,8 +67,8 @@ bool layout_prompt(const Layout *layout, const Tokenizer *tokenizer, const Messa
 bool layout_completion(const Layout *layout, const Tokenizer *tokenizer, const char *text, size_t n,
                        bool eos, Tokens *out, Error *err);
 
-/* A whole conversation. trained[i] = 1 where id i belongs to an assistant's content or its end token;
- * *trained (may be NULL) has out->count - (old count) entries, release with free. */
+/* A whole conversation. trained[i] = 1 where id i belongs to an assistant's content or its end
+ * token; *trained (may be NULL) has out->count - (old count) entries, release with free. */
 bool layout_conversation(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
                          size_t messages, Tokens *out, uint8_t **trained, Error *err);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Training by byte-pair encoding (Sennrich et al. 2016, "Neural machine translation of rare words with
- * subword units"), with counts kept up to date merge by merge. The most frequent pair is merged first;
- * of equals the one with the lower ids. A pair waits in a heap together with the words in which it was
- * seen when it was put there; its count there may be too old and is then renewed. Hugging Face's
- * BpeTrainer does the same, so the same text gives the same merges.
+ * Training by byte-pair encoding (Sennrich et al. 2016, "Neural machine translation of rare words
+ * with subword units"), with counts kept up to date merge by merge. The most frequent pair is
+ * merged first; of equals the one with the lower ids. A pair waits in a heap together with the
+ * words in which it was seen when it was put there; its count there may be too old and is then
+ * renewed. Hugging Face's BpeTrainer does the same, so the same text gives the same merges.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Merging: of all neighbors in a piece the pair with the lowest rank, the leftmost of equals, becomes
- * one symbol, until no pair has a rank. Short pieces by looking at all pairs each time, long ones with
- * a heap.
+ * Merging: of all neighbors in a piece the pair with the lowest rank, the leftmost of equals,
+ * becomes one symbol, until no pair has a rank. Short pieces by looking at all pairs each time,
+ * long ones with a heap.
  */
 #include <string.h>
 

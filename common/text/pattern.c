@@ -9,7 +9,8 @@
 const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-/* The White_Space property. PCRE2's own \s also has U+180E, which lost the property in Unicode 6.3. */
+/* The White_Space property. PCRE2's own \s also has U+180E, which lost the property in Unicode
+ * 6.3. */
 static const char white_space[] = "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}"
                                   "\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 

@@ -107,7 +107,8 @@ static bool is_empty(const cJSON *item) {
            (cJSON_IsString(item) && *item->valuestring == '\0');
 }
 
-/* unk_token and byte_fallback only matter for a byte without a token; with all 256 they never apply. */
+/* unk_token and byte_fallback only matter for a byte without a token; with all 256 they never
+ * apply. */
 static bool check_alphabet(Tokenizer *tokenizer, const char *option, Error *err) {
     for (int byte = 0; byte < 256; byte++) {
         char c = (char)byte;

@@ -64,8 +64,8 @@ static bool read_names(Tokenizer *tokenizer, const cJSON *tree, const char *path
     return true;
 }
 
-/* "added_tokens_decoder": {"50256": {"content": …}}. tokenizer.json has them all; the older pair of files
- * gets them from here. */
+/* "added_tokens_decoder": {"50256": {"content": …}}. tokenizer.json has them all; the older pair
+ * of files gets them from here. */
 static bool read_decoder(Tokenizer *tokenizer, const cJSON *tree, const char *path, Error *err) {
     const cJSON *decoder = json_member(tree, "added_tokens_decoder");
     bool complete = tokenizer->kept[KEPT_TOKENIZER].present;

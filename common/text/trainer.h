@@ -22,7 +22,8 @@ struct TokenizerTrainer {
     NameMap index; /* text to word */
 };
 
-/* Adds merges, and the tokens they make, to a tokenizer that holds special tokens and the alphabet. */
+/* Adds merges, and the tokens they make, to a tokenizer that holds special tokens and the
+ * alphabet. */
 bool trainer_learn(TokenizerTrainer *trainer, Tokenizer *tokenizer, size_t vocabulary,
                    int64_t minimum_count, Error *err);
 

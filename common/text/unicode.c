@@ -4,8 +4,8 @@
 #include "common/base/utf8.h"
 #include "common/text/internal.h"
 
-/* Bytes that are printable in Latin-1 stand for themselves, the other 68 follow from U+0100 on in the
- * order of bytes: 0x00-0x20, 0x7f-0xa0, 0xad. */
+/* Bytes that are printable in Latin-1 stand for themselves, the other 68 follow from U+0100 on in
+ * the order of bytes: 0x00-0x20, 0x7f-0xa0, 0xad. */
 uint32_t byte_level_code(unsigned char byte) {
     if (byte <= 0x20) {
         return 0x100u + byte;

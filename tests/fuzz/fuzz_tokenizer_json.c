@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzzing of tokenizer.json: what comes before the first 0xff byte is the file, what follows is a text to
- * encode with it. Whatever loads must encode to known ids and decode again.
+ * Fuzzing of tokenizer.json: what comes before the first 0xff byte is the file, what follows is a
+ * text to encode with it. Whatever loads must encode to known ids and decode again.
  */
 #include <stdint.h>
 #include <stdio.h>

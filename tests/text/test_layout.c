@@ -132,8 +132,9 @@ static void hh_leads_with_a_space(void **state) {
     layout_done(&layout);
 }
 
-/* The ids of a conversation are those of its prompt and its last turn, in every layout; trained are the
- * assistant's contents with their end tokens and nothing else, and the last trained id is EOS (T10). */
+/* The ids of a conversation are those of its prompt and its last turn, in every layout; trained
+ * are the assistant's contents with their end tokens and nothing else, and the last trained id is
+ * EOS (T10). */
 static void conversation_is_prompt_and_completion(void **state) {
     (void)state;
     const Message message[] = {
@@ -322,21 +323,23 @@ static void validates_files(void **state) {
         const char *json, *part; /* part NULL: good */
         long line;
     } cases[] = {
-        {"{\"name\":\"hh\",\"lead\":\"\"}",                                  NULL,                                    0},
-        {"{\"name\":\"mine\",\n \"turns\":{\"user\":{\"before\":\"U: \"}}}", NULL,                                    0},
-        {"[]",                                                               "name",                                  0},
-        {"{}",                                                               "name",                                  0},
-        {"{\"name\":\"\"}",                                                  "name",                                  1},
-        {"{\"name\":\"hh\",\n\"sperator\":\"x\"}",                           "sperator: unknown key",                 2},
-        {"{\"name\":\"hh\",\n\"prefix\":null}",                              "prefix: expected a string, found null", 2},
-        {"{\"name\":\"hh\",\"system\":1}",                                   "system: expected a string or null",     1},
-        {"{\"name\":\"hh\",\"bos\":\"yes\"}",                                "bos: expected true or false",           1},
-        {"{\"name\":\"hh\",\"turns\":[]}",                                   "turns: expected an object",             1},
-        {"{\"name\":\"hh\",\"turns\":{\n\"human\":{}}}",                     "turns.human: unknown role",             2},
-        {"{\"name\":\"hh\",\"turns\":{\"user\":\"\"}}",                      "turns.user: expected an object",        1},
-        {"{\"name\":\"hh\",\"turns\":{\"user\":{\n\"begin\":\"\"}}}",        "turns.user.begin",                      2},
-        {"{\"name\":\"hh\",\"turns\":{\"user\":{\"after\":7}}}",             "turns.user.after",                      1},
-        {"{\"name\":\"hh\"",                                                 "",                                      1},
+        /* clang-format off */
+        {"{\"name\":\"hh\",\"lead\":\"\"}", NULL, 0},
+        {"{\"name\":\"mine\",\n \"turns\":{\"user\":{\"before\":\"U: \"}}}", NULL, 0},
+        {"[]", "name", 0},
+        {"{}", "name", 0},
+        {"{\"name\":\"\"}", "name", 1},
+        {"{\"name\":\"hh\",\n\"sperator\":\"x\"}", "sperator: unknown key", 2},
+        {"{\"name\":\"hh\",\n\"prefix\":null}", "prefix: expected a string, found null", 2},
+        {"{\"name\":\"hh\",\"system\":1}", "system: expected a string or null", 1},
+        {"{\"name\":\"hh\",\"bos\":\"yes\"}", "bos: expected true or false", 1},
+        {"{\"name\":\"hh\",\"turns\":[]}", "turns: expected an object", 1},
+        {"{\"name\":\"hh\",\"turns\":{\n\"human\":{}}}", "turns.human: unknown role", 2},
+        {"{\"name\":\"hh\",\"turns\":{\"user\":\"\"}}", "turns.user: expected an object", 1},
+        {"{\"name\":\"hh\",\"turns\":{\"user\":{\n\"begin\":\"\"}}}", "turns.user.begin", 2},
+        {"{\"name\":\"hh\",\"turns\":{\"user\":{\"after\":7}}}", "turns.user.after", 1},
+        {"{\"name\":\"hh\"", "", 1},
+        /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};

@@ -51,7 +51,8 @@ static void check_text(const Tokenizer *tokenizer, const cJSON *want, const int3
     str_done(&got);
 }
 
-/* Ids and decoded texts as Hugging Face's tokenizers gave them (tests/fixtures/tokenizer/mint.py). */
+/* Ids and decoded texts as Hugging Face's tokenizers gave them
+ * (tests/fixtures/tokenizer/mint.py). */
 static void encodes_and_decodes_as_minted(void **state) {
     (void)state;
     Error err = {0};
@@ -162,7 +163,8 @@ static void refuses_what_it_cannot_encode_or_decode(void **state) {
     tokenizer_free(tokenizer);
 }
 
-/* Unicode 15, table 3-8 and its neighbors: one U+FFFD for each maximal part of an ill-formed sequence. */
+/* Unicode 15, table 3-8 and its neighbors: one U+FFFD for each maximal part of an ill-formed
+ * sequence. */
 static void replaces_invalid_bytes(void **state) {
     (void)state;
     static const struct {

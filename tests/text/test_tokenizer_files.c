@@ -66,7 +66,7 @@ static void refuses_what_it_does_not_compute(void **state) {
         Parts change;
         const char *part;
     } cases[] = {
-  /* clang-format off */
+        /* clang-format off */
         {{.vocab = "[]"}, "model.vocab"}, {{.vocab = "{}"}, "merge 0"},
         {{.vocab = "{}", .merges = "[]", .added = "[]"}, "the vocabulary is empty"},
         {{.vocab = "{\"a\":0,\"b\":1}"}, "merge 0 joins \"a\" and \"b\" to a token"},
@@ -122,7 +122,7 @@ static void refuses_what_it_does_not_compute(void **state) {
         {{.more = ",\"end_of_word_suffix\":\"</w>\""}, "model.end_of_word_suffix"},
         {{.more = ",\"continuing_subword_prefix\":\"##\""}, "model.continuing_subword_prefix"},
         {{.more = ",\"ignore_merges\":null,\"byte_fallback\":0"}, "model.byte_fallback"},
-  /* clang-format on */
+        /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
@@ -199,7 +199,8 @@ static void stops_a_runaway_pattern(void **state) {
     tokenizer_free(tokenizer);
 }
 
-/* Every prefix of a good file, and the file with each byte changed, is read or refused, never more. */
+/* Every prefix of a good file, and the file with each byte changed, is read or refused, never
+ * more. */
 static void survives_damaged_files(void **state) {
     (void)state;
     char *text = build(&good);
@@ -272,26 +273,28 @@ static void reads_roles(void **state) {
         int32_t eos, bos, pad;
         const char *fault;
     } cases[] = {
-        {NULL,                                                       NULL,                                          NULL,                                           -1, -1, -1, NULL                       },
-        {"{\"eos_token\":\"<s>\"}",                                  NULL,                                          NULL,                                           4,  -1, -1, NULL                       },
-        {"{\"eos_token\":{\"content\":\"<s>\"},\"bos_token\":null}", NULL,                                          NULL,                                           4,  -1, -1, NULL                       },
-        {"{\"model_max_length\":1000000000000000019884624838656}",   "{\"bos_token\":\"<s>\"}",                     NULL,
-         -1,                                                                                                                                                            4,  -1, NULL                       },
-        {"{\"eos_token\":\"<s>\"}",                                  "{\"eos_token\":\"ab\",\"pad_token\":\"ab\"}", NULL,                                           4,  -1, 2,
-         NULL                                                                                                                                                                                              },
-        {NULL,                                                       NULL,                                          "{\"eos_token_id\":4,\"pad_token_id\":0}",      4,  -1, 0,  NULL                       },
-        {NULL,                                                       NULL,                                          "{\"eos_token_id\":[4,2],\"bos_token_id\":99}", 4,  -1, -1, NULL                       },
-        {"{\"eos_token\":\"ab\"}",                                   NULL,                                          "{\"eos_token_id\":4}",                         2,  -1, -1, NULL                       },
-        {"{\"eos_token\":\"</s>\"}",                                 NULL,                                          NULL,                                           0,  0,  0,
-         "eos_token \"</s>\" is not in the vocabulary"                                                                                                                                                     },
-        {"{\"eos_token\":7}",                                        NULL,                                          NULL,                                           0,  0,  0,  "eos_token is the number 7"},
-        {"[]",                                                       NULL,                                          NULL,                                           0,  0,  0,  "expected an object"       },
-        {"{\"eos_token\":",                                          NULL,                                          NULL,                                           0,  0,  0,  ""                         },
-        {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<t>\"}}}", NULL,                                          NULL,                                           0,  0,  0,
-         "gives \"<t>\" id 5"                                                                                                                                                                              },
-        {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<s>\"}}}", NULL,                                          NULL,                                           0,  0,  0,
-         "gives \"<s>\" id 5"                                                                                                                                                                              },
-        {"{\"added_tokens_decoder\":{\"x\":{\"content\":\"<s>\"}}}", NULL,                                          NULL,                                           0,  0,  0,  "\"x\""                    },
+        /* clang-format off */
+        {NULL, NULL, NULL, -1, -1, -1, NULL},
+        {"{\"eos_token\":\"<s>\"}", NULL, NULL, 4, -1, -1, NULL},
+        {"{\"eos_token\":{\"content\":\"<s>\"},\"bos_token\":null}", NULL, NULL, 4, -1, -1, NULL},
+        {"{\"model_max_length\":1000000000000000019884624838656}", "{\"bos_token\":\"<s>\"}",
+         NULL, -1, 4, -1, NULL},
+        {"{\"eos_token\":\"<s>\"}", "{\"eos_token\":\"ab\",\"pad_token\":\"ab\"}", NULL, 4, -1,
+         2, NULL},
+        {NULL, NULL, "{\"eos_token_id\":4,\"pad_token_id\":0}", 4, -1, 0, NULL},
+        {NULL, NULL, "{\"eos_token_id\":[4,2],\"bos_token_id\":99}", 4, -1, -1, NULL},
+        {"{\"eos_token\":\"ab\"}", NULL, "{\"eos_token_id\":4}", 2, -1, -1, NULL},
+        {"{\"eos_token\":\"</s>\"}", NULL, NULL, 0, 0, 0,
+         "eos_token \"</s>\" is not in the vocabulary"},
+        {"{\"eos_token\":7}", NULL, NULL, 0, 0, 0, "eos_token is the number 7"},
+        {"[]", NULL, NULL, 0, 0, 0, "expected an object"},
+        {"{\"eos_token\":", NULL, NULL, 0, 0, 0, ""},
+        {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<t>\"}}}", NULL, NULL, 0, 0, 0,
+         "gives \"<t>\" id 5"},
+        {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<s>\"}}}", NULL, NULL, 0, 0, 0,
+         "gives \"<s>\" id 5"},
+        {"{\"added_tokens_decoder\":{\"x\":{\"content\":\"<s>\"}}}", NULL, NULL, 0, 0, 0, "\"x\""},
+        /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};

@@ -41,7 +41,8 @@ static Tokenizer *load(const char *path) {
     return tokenizer;
 }
 
-/* trained.json is what Hugging Face's BpeTrainer made of the same lines. A trainer can finish twice. */
+/* trained.json is what Hugging Face's BpeTrainer made of the same lines. A trainer can finish
+ * twice. */
 static void trains_as_minted(void **state) {
     (void)state;
     char path[4096];
@@ -66,7 +67,8 @@ static void trains_as_minted(void **state) {
     tokenizer_free(want);
 }
 
-/* What is written is read again as the same, from tokenizer.json and from the older pair of files. */
+/* What is written is read again as the same, from tokenizer.json and from the older pair of
+ * files. */
 static void saves_what_it_trained(void **state) {
     (void)state;
     Error err = {0};
@@ -122,14 +124,17 @@ static void refuses_wrong_options(void **state) {
         ErrorCode code;
         const char *part;
     } cases[] = {
-        {{.vocabulary = 258, .special = special, .specials = 3},               ERROR_CONFIG, "expected 259"              },
-        {{.vocabulary = 1u << 30},                                             ERROR_CONFIG, "a vocabulary of 1073741824"},
-        {{.vocabulary = 400, .special = special, .specials = 3, .eos = "<s>"},
-         ERROR_CONFIG,                                                                       "\"<s>\" is not among"      },
-        {{.vocabulary = 400, .special = twice, .specials = 3},
-         ERROR_CONFIG,                                                                       "\"<a>\" is named twice"    },
-        {{.vocabulary = 400, .special = nothing, .specials = 1},               ERROR_CONFIG, "is empty"                  },
-        {{.vocabulary = 400, .special = letter, .specials = 2},                ERROR_DATA,   "\"e\" is also a byte"      },
+        /* clang-format off */
+        {{.vocabulary = 258, .special = special, .specials = 3}, ERROR_CONFIG, "expected 259"},
+        {{.vocabulary = 1u << 30}, ERROR_CONFIG, "a vocabulary of 1073741824"},
+        {{.vocabulary = 400, .special = special, .specials = 3, .eos = "<s>"}, ERROR_CONFIG,
+         "\"<s>\" is not among"},
+        {{.vocabulary = 400, .special = twice, .specials = 3}, ERROR_CONFIG,
+         "\"<a>\" is named twice"},
+        {{.vocabulary = 400, .special = nothing, .specials = 1}, ERROR_CONFIG, "is empty"},
+        {{.vocabulary = 400, .special = letter, .specials = 2}, ERROR_DATA,
+         "\"e\" is also a byte"},
+        /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
