@@ -38,7 +38,16 @@ bool form_add_message(Record *record, Role role, const char *text, size_t n, Err
 bool form_read_annotator(const Source *source, Record *record, Error *err);
 bool form_reserve_completions(Record *record, size_t n, Error *err);
 
-/* HH-RLHF transcripts: the turns of text[0..n) ("\n\nHuman: ...\n\nAssistant: ..."). */
+/* ERROR_DATA: the record lacks a field that the file's form needs. */
+bool form_missing(const Source *source, FieldId id, Error *err);
+/* Alpaca's instruction and, where there is one, its input on the next line. */
+bool form_put_instruction(const Source *source, Str *prompt, Error *err);
+
+/* Pairs of a chosen and a rejected answer. */
+bool pair_matches(const Source *source);
+bool pair_read(const Source *source, Record *record, Error *err);
+
+/* Pairs of HH-RLHF transcripts ("\n\nHuman: ...\n\nAssistant: ..."). */
 bool transcript_matches(const Source *source);
 bool transcript_read(const Source *source, Record *record, Error *err);
 

@@ -97,7 +97,7 @@ typedef struct EvalJudge {
 typedef struct EvalItem {
     const Record *record;
     const char *text;
-    const Tokens *ids; /* instead of the text's own; NULL: encode the text */
+    const Tokens *ids; /* as sampled, instead of the text's own; NULL: encode the text */
     bool finished;
 } EvalItem;
 

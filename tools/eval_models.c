@@ -67,11 +67,7 @@ static bool encode(const EvalJudge *judge, const EvalItem *item, bool end, Token
         return layout_completion(&judge->layout, judge->tokenizer, item->text, strlen(item->text),
                                  end, ids, err);
     }
-    if (!tokens_append(ids, item->ids->id, item->ids->count, err)) {
-        return false;
-    }
-    bool ended = ids->id[ids->count - 1] == judge->eos;
-    return !end || ended || tokens_push(ids, judge->eos, err);
+    return tokens_append(ids, item->ids->id, item->ids->count, err);
 }
 
 static bool check_ids(const EvalJudge *judge, const EvalItem *item, const Tokens *ids, Error *err) {

@@ -28,22 +28,26 @@ typedef struct Config {
 /* clang-format off */
 static const Option rows[] = {
     {"facts", OPTION_STRING, AT(facts), "null",
-     .help = "Table of synonyms (JSON) of the rule that compares a text with the facts of its prompt; "
-             "such as datasets/samples/facts.json."},
+     .help = "Table of synonyms (JSON) of the rule that compares a text with the facts of its "
+             "prompt, such as datasets/samples/facts.json."},
     {"reward_models", OPTION_STRINGS, AT(reward_models), "[]",
      .help = "Folders of reward models that score the texts."},
     {"policies", OPTION_STRINGS, AT(policies), "[]",
-     .help = "Folders of the models that sampled the files, one for each file in their order: for the KL."},
+     .help = "Folders of the models that sampled the files, one for each file in their order: for "
+             "the KL."},
     {"reference", OPTION_STRING, AT(reference), "null",
      .help = "Folder of the model that the KL is measured from."},
     {"rankings", OPTION_STRINGS, AT(rankings), "[]",
-     .help = "Files of rankings: accuracy of reward models and rule on majority and unanimous pairs."},
+     .help = "Files of rankings: accuracy of reward models and rule on majority and unanimous "
+             "pairs."},
     {"best_of", OPTION_BOOL, AT(best_of), "false",
-     .help = "For files with several texts of each prompt: what picking the best of n = 1, 2, 4 ... by the "
-             "first reward model would give, over all choices of n; KL log n - (n - 1)/n (Stiennon et al. 2020)."},
+     .help = "For files with several texts of each prompt: what picking the best of n = 1, 2, 4 ... "
+             "by the first reward model would give, over all choices of n; KL log n - (n - 1)/n "
+             "(Stiennon et al. 2020)."},
     COLUMN(prompt), COLUMN(completion), COLUMN(completions), COLUMN(ranks), COLUMN(ranking),
     COLUMN(scores), COLUMN(chosen), COLUMN(rejected),
-    {"output", OPTION_STRING, AT(output), "null", .help = "Writes the numbers as JSON to this file."},
+    {"output", OPTION_STRING, AT(output), "null",
+     .help = "Writes the numbers as JSON to this file."},
     {"json", OPTION_BOOL, AT(json), "false", .help = "Prints JSON instead of a table."},
     {"compute.threads", OPTION_INT, AT(threads), "0", 0, 1024, .unit = "threads",
      .help = "0: one for each processor."},

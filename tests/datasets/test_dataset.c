@@ -118,6 +118,41 @@ static void test_split(void **state) {
     str_done(&text);
 }
 
+/* Parts by prompt: none shared, nothing lost, the order kept; whatever the seed of a run. */
+static void test_parts_and_limit(void **state) {
+    (void)state;
+    Str text = {0};
+    for (size_t i = 0; i < 300; i++) {
+        str_appendf(&text, "{\"prompt\":\"p%zu\",\"completion\":\"c%zu\"}\n", i % 100, i);
+    }
+    DataSet low, high, none;
+    Error err = {0};
+    assert_ok(read_one("x.jsonl", str_text(&text), false, &low, &err), &err);
+    assert_ok(read_one("y.jsonl", str_text(&text), false, &high, &err), &err);
+    assert_ok(read_one("z.jsonl", str_text(&text), false, &none, &err), &err);
+    assert_ok(dataset_keep_part(&low, 0, 0.5, &err), &err);
+    assert_ok(dataset_keep_part(&high, 0.5, 1, &err), &err);
+    assert_int_equal(low.records + high.records, 300);
+    assert_true(low.records > 75 && high.records > 75);
+    for (size_t i = 0; i < low.records; i++) {
+        assert_true(i == 0 || low.record[i].line > low.record[i - 1].line);
+        for (size_t k = 0; k < high.records; k++) {
+            assert_true(strcmp(low.record[i].message[0].text, high.record[k].message[0].text) != 0);
+        }
+    }
+    assert_error(dataset_keep_part(&none, 0.5, 0.5, &err), &err, ERROR_DATA, "a larger part");
+    assert_int_equal(none.records, 300);
+    dataset_limit(&none, 0);
+    assert_int_equal(none.records, 300);
+    dataset_limit(&none, 7);
+    assert_int_equal(none.records, 7);
+    assert_int_equal(none.record[6].line, 7);
+    dataset_done(&low);
+    dataset_done(&high);
+    dataset_done(&none);
+    str_done(&text);
+}
+
 static void test_render(void **state) {
     (void)state;
     DataSet set;
@@ -188,9 +223,10 @@ static void test_real_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_several_files), cmocka_unit_test(test_bad_records),
-        cmocka_unit_test(test_split),         cmocka_unit_test(test_render),
-        cmocka_unit_test(test_counts),        cmocka_unit_test(test_real_data),
+        cmocka_unit_test(test_several_files),   cmocka_unit_test(test_bad_records),
+        cmocka_unit_test(test_split),           cmocka_unit_test(test_render),
+        cmocka_unit_test(test_parts_and_limit), cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_real_data),
     };
     return cmocka_run_group_tests_name("dataset", tests, NULL, NULL);
 }

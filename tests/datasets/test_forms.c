@@ -267,9 +267,12 @@ static void test_format_and_columns(void **state) {
     assert_string_equal(str_text(&set.description),
                         "x.csv: CSV, demonstration (mr, ref), 1 record");
     dataset_done(&set);
-    /* a mapped name hides the usual one */
-    assert_error(read_text("x.csv", "prompt,completion\np,c\n", &options, &set, &err), &err,
-                 ERROR_DATA, "not recognized");
+    /* a file without the mapped name is read by the usual one; one with neither is refused */
+    assert_ok(read_text("x.csv", "prompt,completion\np,c\n", &options, &set, &err), &err);
+    assert_string_equal(set.record[0].completion[0], "c");
+    dataset_done(&set);
+    assert_error(read_text("x.csv", "mrr,ref\np,c\n", &options, &set, &err), &err, ERROR_DATA,
+                 "not recognized");
     options = (DataOptions){.accept = ANY, .format = "text"};
     assert_ok(read_text("x.jsonl", "{\"text\":\"t\",\"label\":1}", &options, &set, &err), &err);
     assert_int_equal(set.record[0].kind, RECORD_TEXT);
