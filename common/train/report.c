@@ -119,6 +119,7 @@ static bool write_report(Trainer *t, int64_t chosen_step, Error *err) {
         }
         str_append(&text, ".\n\n");
         put_table(table, chosen_step, &text);
+        str_append_char(&text, '\n');
         ok = t->stage->report == NULL ||
              t->stage->report(t->stage->context, t->run, chosen_step, &text, err);
     }

@@ -94,12 +94,14 @@ static bool take_lock(Run *run, Error *err) {
 static bool prepare(Run *run, bool resume, const char *config_json, Error *err) {
     char *config = file_join(run->folder, "run.json", err);
     char *report = config == NULL ? NULL : file_join(run->folder, "report.md", err);
-    bool ok = report != NULL;
+    char *checkpoints = report == NULL ? NULL : file_join(run->folder, "checkpoints", err);
+    bool ok = checkpoints != NULL;
     if (ok) {
         run->existed = file_exists(config);
         run->finished = run->existed && file_exists(report);
     }
-    if (ok && run->existed && !resume) {
+    /* Without run.json a run's remains still are not to be continued unasked. */
+    if (ok && !resume && (run->existed || file_exists(checkpoints))) {
         ok = error_set(err, ERROR_CANNOT_CREATE,
                        "%s already holds a run; continue it with --resume, or name another folder",
                        run->folder);
@@ -110,6 +112,7 @@ static bool prepare(Run *run, bool resume, const char *config_json, Error *err) 
     }
     free(config);
     free(report);
+    free(checkpoints);
     return ok;
 }
 

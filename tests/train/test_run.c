@@ -52,6 +52,14 @@ static void a_run_is_not_overwritten(void **state) {
     assert_true(run.finished);
     run_close(&run);
 
+    const char *remains = test_folder();
+    char path[900];
+    snprintf(path, sizeof path, "%s/checkpoints", remains);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_error(run_open(&run, remains, false, "{}", &err), &err, ERROR_CANNOT_CREATE, "--resume");
+    snprintf(path, sizeof path, "%s/run.json", remains);
+    assert_false(file_exists(path));
+
     const char *file = test_file(test_folder(), "f", "x", 1);
     assert_error(run_open(&run, file, false, "{}", &err), &err, ERROR_CANNOT_CREATE, "folder");
     Run zero = {0};
