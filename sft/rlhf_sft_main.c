@@ -70,6 +70,9 @@ int main(int argc, char **argv) {
     bool ok = options_parse(&sft_program, argc, argv, &config, &origins, &operand, &operands,
                             &action, &err);
     if (ok && action == OPTION_RUN) {
+        ok = stage_adopt_run(&sft_program, &config, &config.settings, origins, &err);
+    }
+    if (ok && action == OPTION_RUN) {
         stage_begin(sft_program.name, &config.settings, &log);
         ok = run_program(&config, origins, &log, &err);
         log_finish(&log);

@@ -112,6 +112,13 @@ bool options_write(const OptionProgram *program, const void *config, const Optio
 /* Origin of one path; "default" if it was never set. */
 const char *options_origin(const OptionOrigins *origins, const char *path);
 
+/* A run that goes on takes its saved configuration (the file that options_write made) instead of
+ * defaults. What the command line or its --config file gives must be the same as what was saved, or
+ * one of free_paths (NULL-terminated; a section stands for all below it), which then counts.
+ * Differences are ERROR_CONFIG, all named; a file that is no JSON is ERROR_DATA. */
+bool options_resume(const OptionProgram *program, void *config, OptionOrigins *origins,
+                    const char *path, const char *const *free_paths, Error *err);
+
 /* Releases what the configuration owns (strings, lists, JSON) and the origins. */
 void options_done(const OptionProgram *program, void *config, OptionOrigins *origins);
 

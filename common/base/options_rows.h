@@ -37,6 +37,8 @@ bool option_store(const Option *option, void *config, const cJSON *value, bool a
                   Str *problem);
 /* Appends what values the option takes: "a whole number from 1 to 8", "one of a, b". */
 void option_expectation(const Option *option, Str *out);
+/* Appends the value as JSON. */
+void option_put_value(const Option *option, const void *config, Str *out);
 /* All defaults into a zeroed configuration. */
 bool option_defaults(const OptionRows *rows, void *config, Error *err);
 

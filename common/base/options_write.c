@@ -4,7 +4,7 @@
 
 #include "common/base/options_rows.h"
 
-static void put_value(Str *out, const Option *option, const void *config) {
+void option_put_value(const Option *option, const void *config, Str *out) {
     const void *slot = (const char *)config + option->offset;
     switch (option->type) {
     case OPTION_BOOL:
@@ -106,7 +106,7 @@ static void put_section(const Writer *writer, const char *prefix, size_t length,
         if (part[size] == '.') {
             put_section(writer, option->path, length + size + 1, depth + 1);
         } else {
-            put_value(out, option, writer->config);
+            option_put_value(option, writer->config, out);
             pending = options_origin(writer->origins, option->path);
         }
     }

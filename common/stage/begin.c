@@ -34,6 +34,29 @@ void stage_show_example(const DataSet *data, Log *log) {
     str_done(&text);
 }
 
+bool stage_adopt_run(const OptionProgram *program, void *config, const Settings *settings,
+                     OptionOrigins *origins, Error *err) {
+    static const char *const free_paths[] = {"output",
+                                             "resume",
+                                             "dry_run",
+                                             "quiet",
+                                             "verbose",
+                                             "compute.threads",
+                                             "checkpoint.every",
+                                             "checkpoint.keep",
+                                             "checkpoint.max_minutes",
+                                             "log.every",
+                                             NULL};
+    if (!settings->resume || settings->output == NULL) {
+        return true;
+    }
+    char *path = file_join(settings->output, "run.json", err);
+    bool ok = path != NULL && (!file_exists(path) ||
+                               options_resume(program, config, origins, path, free_paths, err));
+    free(path);
+    return ok;
+}
+
 bool stage_check_output(const Settings *settings, bool *finished, Error *err) {
     *finished = false;
     const char *folder = settings->output;

@@ -28,6 +28,12 @@ void stage_begin(const char *program, const Settings *settings, Log *log);
 /* Shows the first record, as it was understood. */
 void stage_show_example(const DataSet *data, Log *log);
 
+/* With --resume, and a run in the output folder: its run.json becomes the configuration. What is given
+ * again must be the same, but for what changes no result (threads, verbosity, when checkpoints are
+ * made). settings lies in *config. */
+bool stage_adopt_run(const OptionProgram *program, void *config, const Settings *settings,
+                     OptionOrigins *origins, Error *err);
+
 /* --output must be given, and hold no run unless --resume; told before any work is done. A run that is
  * finished already gives *finished = true (exit 0). */
 bool stage_check_output(const Settings *settings, bool *finished, Error *err);

@@ -448,6 +448,45 @@ static void test_set(void **state) {
     release(&got);
 }
 
+static void check_resume(const char *line, ErrorCode code, const char *part, const char *written) {
+    static const char saved[] =
+        "{ // saved\n \"model\": {\"path\": \"m\"},\n \"train\": {\"seed\": 5,\n"
+        "  \"batch\": 16}, \"log\": {\"quiet\": true}}\n";
+    static const char *const free_paths[] = {"log", "resume", NULL};
+    const char *path = test_file(test_folder(), "run.json", saved, sizeof saved - 1);
+    Read got;
+    Str out = {0};
+    read_line(&got, &program, line);
+    assert_ok(got.ok, &got.err);
+    bool ok = options_resume(&program, &got.config, got.origins, path, free_paths, &got.err);
+    if (code == ERROR_NONE) {
+        assert_ok(ok, &got.err);
+        assert_ok(options_write(&program, &got.config, got.origins, &out, &got.err), &got.err);
+        if (strstr(str_text(&out), written) == NULL) {
+            fail_msg("%s: no %s in %s", line, written, str_text(&out));
+        }
+    } else {
+        assert_error(ok, &got.err, code, part);
+    }
+    str_done(&out);
+    release(&got);
+}
+
+static void test_resume(void **state) {
+    (void)state;
+    check_resume("x -r", ERROR_NONE, NULL, "\"path\": \"m\"");
+    check_resume("x -r", ERROR_NONE, NULL, "run.json:4\n");
+    check_resume("x -r", ERROR_NONE, NULL, "\"seed\": 5,");
+    check_resume("x -r", ERROR_NONE, NULL, "\"batch\": 16,");
+    check_resume("x -r", ERROR_NONE, NULL, "\"learning_rate\": 0.0001, // default");
+    check_resume("x -r --seed 5", ERROR_NONE, NULL, "\"seed\": 5, // --seed");
+    check_resume("x -r --set log.quiet=false", ERROR_NONE, NULL, "\"quiet\": false // --set");
+    check_resume("x -r --seed 6", ERROR_CONFIG, "train.seed is 5 in ", NULL);
+    check_resume("x -r --seed 6 -m n", ERROR_CONFIG, "but --model gives \"n\"; train.seed is 5",
+                 NULL);
+    check_resume("x -r -d y", ERROR_NONE, NULL, "\"train\": [\"y\"], // --data"); /* not saved */
+}
+
 static void test_operands(void **state) {
     (void)state;
     OptionProgram with = program;
@@ -521,6 +560,7 @@ int main(void) {
         cmocka_unit_test(test_written_is_read),
         cmocka_unit_test(test_written_form),
         cmocka_unit_test(test_set),
+        cmocka_unit_test(test_resume),
         cmocka_unit_test(test_operands),
         cmocka_unit_test(test_help),
     };
