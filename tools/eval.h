@@ -129,4 +129,8 @@ bool eval_rankings(const DataSet *rankings, EvalJudge *judge, const FactTable *t
 void eval_put_table(const EvalFile *file, size_t files, const EvalMetrics *rankings, Str *out);
 void eval_put_json(const EvalFile *file, size_t files, const EvalMetrics *rankings, Str *out);
 
+/* Two files, before and after, as Markdown that a person enjoys reading: what changed in words, bars, all
+ * numbers, texts side by side. table may be NULL. */
+bool eval_put_story(const EvalFile *file, const FactTable *table, Str *out, Error *err);
+
 #endif

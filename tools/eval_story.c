@@ -21,9 +21,13 @@ static double value_of(const EvalFile *file, const char *key) {
     return NAN;
 }
 
-/* Text of a model or of a data file inside Markdown: nothing in it may act. */
-static void put_escaped(Str *out, const char *text) {
+/* Text of a model or of a data file inside Markdown: nothing in it may act, on a page or a terminal.
+ * As code it stands between backticks. */
+static void put_foreign(Str *out, const char *text, bool code_span) {
     size_t n = strlen(text);
+    if (code_span) {
+        str_append_char(out, '`');
+    }
     for (size_t i = 0; i < n;) {
         uint32_t code;
         size_t bytes = utf8_decode(text + i, n - i, &code);
@@ -31,13 +35,18 @@ static void put_escaped(Str *out, const char *text) {
                        (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
         if (control) {
             str_append_char(out, ' ');
-        } else if (strchr("\\`*_{}[]<>#|&~", text[i]) != NULL) {
+        } else if (code_span && text[i] == '`') {
+            str_append_char(out, '\'');
+        } else if (!code_span && strchr("\\`*_{}[]<>#|&~", text[i]) != NULL) {
             str_append_char(out, '\\');
             str_append_char(out, text[i]);
         } else {
             str_append_bytes(out, text + i, bytes);
         }
         i += bytes == 0 ? 1 : bytes;
+    }
+    if (code_span) {
+        str_append_char(out, '`');
     }
 }
 
@@ -172,11 +181,10 @@ static bool put_text(Str *out, const char *name, const EvalText *text, const Fac
     const char *prompt = text->record->message[0].text;
     bool ok = facts == NULL || facts_judge(facts, prompt, text->text, &report, &detail, err);
     str_appendf(out, "- **%s:** ", name);
-    put_escaped(out, text->text);
+    put_foreign(out, text->text, false);
     if (facts != NULL && detail.size > 0) {
-        str_append(out, "  \n  *");
-        put_escaped(out, str_text(&detail));
-        str_append(out, "*");
+        str_append(out, "  \n  ");
+        put_foreign(out, str_text(&detail), true);
     }
     str_append(out, "\n");
     str_done(&detail);
@@ -224,8 +232,7 @@ static bool put_samples(Str *out, const EvalFile *file, const FactTable *facts, 
         if (i % 2 == 0 && shown == SHOWN) {
             str_appendf(out, "### %s\n\n", heading[third]);
         }
-        str_append(out, "> ");
-        put_escaped(out, pair[at].after->record->message[0].text);
+        put_foreign(out, pair[at].after->record->message[0].text, true);
         str_append(out, "\n\n");
         ok = put_text(out, file[0].name, pair[at].before, facts, err) &&
              put_text(out, file[1].name, pair[at].after, facts, err);
@@ -248,7 +255,7 @@ bool eval_put_story(const EvalFile *file, const FactTable *facts, Str *out, Erro
     str_append(out, "## All numbers\n\n");
     put_table(out, file);
     str_append(out, "## Side by side\n\n");
-    str_append(out, "In italics what the rule finds: a minus for a missing fact, a plus for an "
+    str_append(out, "Under a text what the rule finds: a minus for a missing fact, a plus for an "
                     "invented one.\n\n");
     return put_samples(out, file, facts, err) && str_ok(out, err);
 }

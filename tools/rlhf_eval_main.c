@@ -13,7 +13,7 @@
 typedef struct Config {
     DataColumns columns;
     StringList reward_models, policies, rankings;
-    char *facts, *reference, *output;
+    char *facts, *reference, *output, *report;
     bool best_of, json, quiet;
     int64_t threads;
 } Config;
@@ -48,6 +48,9 @@ static const Option rows[] = {
     COLUMN(scores), COLUMN(chosen), COLUMN(rejected),
     {"output", OPTION_STRING, AT(output), "null",
      .help = "Writes the numbers as JSON to this file."},
+    {"report", OPTION_STRING, AT(report), "null",
+     .help = "Writes a report for people (Markdown) to this file: what changed from the first of two "
+             "files to the second, with texts side by side."},
     {"json", OPTION_BOOL, AT(json), "false", .help = "Prints JSON instead of a table."},
     {"compute.threads", OPTION_INT, AT(threads), "0", 0, 1024, .unit = "threads",
      .help = "0: one for each processor."},
@@ -62,6 +65,7 @@ static const OptionFlag flags[] = {
     {"--rankings", 0, "rankings", "FILE"},
     {"--best-of", 'b', "best_of", NULL},
     {"--output", 'o', "output", "FILE"},
+    {"--report", 0, "report", "FILE"},
     {"--json", 'j', "json", NULL},
     {"--threads", 't', "compute.threads", "N"},
     {"--quiet", 'q', "log.quiet", NULL},
@@ -240,13 +244,30 @@ static bool evaluate(Evaluation *evaluation, const char **operand, size_t operan
     return true;
 }
 
+static bool write_report(const Evaluation *evaluation, Error *err) {
+    const char *path = evaluation->config->report;
+    if (path == NULL) {
+        return true;
+    }
+    if (evaluation->files != 2) {
+        return error_set(err, ERROR_USAGE,
+                         "--report tells of two files of outputs, before and after; %zu are given",
+                         evaluation->files);
+    }
+    Str story = {0};
+    bool ok = eval_put_story(evaluation->file, evaluation->facts, &story, err) &&
+              file_write(path, story.data, story.size, err);
+    str_done(&story);
+    return ok;
+}
+
 static bool print(const Evaluation *evaluation, Error *err) {
     Str json = {0}, text = {0};
     eval_put_json(evaluation->file, evaluation->files, &evaluation->ranking_metrics, &json);
     eval_put_table(evaluation->file, evaluation->files, &evaluation->ranking_metrics, &text);
     const Config *config = evaluation->config;
     const Str *shown = config->json ? &json : &text;
-    bool ok = str_ok(&json, err) && str_ok(&text, err) &&
+    bool ok = write_report(evaluation, err) && str_ok(&json, err) && str_ok(&text, err) &&
               (config->output == NULL || file_write(config->output, json.data, json.size, err));
     if (ok &&
         (fwrite(str_text(shown), 1, shown->size, stdout) != shown->size || fflush(stdout) != 0)) {
