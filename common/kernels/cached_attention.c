@@ -7,6 +7,8 @@
 #include "common/base/parallel.h"
 #include "common/kernels/rows.h"
 
+enum { STORE_GRAIN = 16, ATTEND_GRAIN = 1 << 14 };
+
 size_t page_floats(size_t heads, size_t head_size) {
     return 2 * heads * head_size * PAGE_TOKENS;
 }
@@ -93,7 +95,7 @@ static void attend_range(void *context, size_t begin, size_t end, int thread) {
 void cached_attention_store(float *pages, const CachedRow *row, const float *qkv, size_t n,
                             size_t heads, size_t head_size) {
     Work work = {.store = pages, .row = row, .qkv = qkv, .heads = heads, .head_size = head_size};
-    parallel_for(n, 1, store_rows, &work);
+    parallel_for(n, STORE_GRAIN, store_rows, &work);
 }
 
 void cached_attention(float *out, const float *pages, const CachedRow *row, const float *qkv,
@@ -106,5 +108,11 @@ void cached_attention(float *out, const float *pages, const CachedRow *row, cons
                  .head_size = head_size,
                  .scores = scores,
                  .longest = longest};
-    parallel_for(n * heads, 1, attend_range, &work);
+    size_t longest_row = 0;
+    for (size_t i = 0; i < n; i++) {
+        longest_row = row[i].position > longest_row ? row[i].position : longest_row;
+    }
+    /* Below some thousand products a second thread costs more than it gives. */
+    parallel_for(n * heads, 1 + ATTEND_GRAIN / ((longest_row + 1) * head_size), attend_range,
+                 &work);
 }

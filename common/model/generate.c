@@ -13,6 +13,7 @@
 
 enum {
     PASS_ROWS = 256,         /* at least so many rows of prompts are computed at once */
+    DRAW_GRAIN = 4096,       /* logits that a thread should at least have to itself */
     LOGITS_FLOATS = 8 << 20, /* about so many logits are held at once */
 };
 
@@ -345,7 +346,7 @@ static bool draw_all(Job *job, Error *err) {
         size_t left = g->active - first, n = left < g->head_rows ? left : g->head_rows;
         generator_head(g, job->model, g->hidden + first * g->width, n);
         Draw draw = {job, first};
-        parallel_for(n, 1, draw_rows, &draw);
+        parallel_for(n, 1 + DRAW_GRAIN / g->vocabulary, draw_rows, &draw);
     }
     for (size_t i = 0; i < g->active; i++) {
         if (!isfinite(g->logprob[i])) {

@@ -91,16 +91,16 @@ static void test_unknown_keys(void **state) {
     (void)state;
     Error err = {0};
     const char *folder = test_folder(), *out = test_folder();
-    Str text = {0};
+    Str text = {0}, changed = {0};
     read_whole(join(fixture, "config.json"), &text);
-    char *changed = malloc(text.size + 200);
-    sprintf(changed, "{\"our_note\": {\"x\": [1, 1e-05, null, \"\\u00e9\"]}, \"reward_bias\": 3,%s",
-            text.data + 1);
-    test_file(folder, "config.json", changed, strlen(changed));
+    str_append(&changed,
+               "{\"our_note\": {\"x\": [1, 1e-05, null, \"\\u00e9\"]}, \"reward_bias\": 3,");
+    str_append(&changed, text.data + 1);
+    test_file(folder, "config.json", changed.data, changed.size);
     const char generation[] = "{\"temperature\": 0.25, \"eos_token_id\": [12, 3]}";
     test_file(folder, "generation_config.json", generation, sizeof generation - 1);
     copy_file(fixture, folder, "model.safetensors");
-    free(changed);
+    str_done(&changed);
     str_done(&text);
     Model model;
     assert_ok(model_load(&model, folder, HEAD_LM, 0, NULL, &err), &err);
