@@ -17,34 +17,22 @@ static TrainerOptions trainer_options(const Ppo *ppo) {
     return options;
 }
 
-static bool train(const PpoConfig *config, const PpoParts *parts, const OptionOrigins *origins,
-                  Log *log, Error *err) {
-    Str json = {0};
-    Run run = {0};
+static bool train(const PpoParts *parts, const OptionOrigins *origins, Log *log, Error *err) {
     Ppo ppo = {.dump = -1};
     if (!ppo_init(&ppo, parts, err)) {
         return false;
     }
-    bool opened =
-        options_write(&ppo_program, config, origins, &json, err) &&
-        run_open(&run, config->settings.output, config->settings.resume, str_text(&json), err);
-    bool ok = opened && ppo_dump_open(&ppo, err);
-    if (ok) {
-        TrainerOptions options = trainer_options(&ppo);
-        TrainerStage stage = ppo_stage;
-        stage.context = &ppo;
-        ok = trainer_run(&options, &stage, &run, log, err);
-    }
-    if (opened) {
-        run_close(&run);
-    }
-    str_done(&json);
+    TrainerOptions options = trainer_options(&ppo);
+    TrainerStage stage = ppo_stage;
+    stage.context = &ppo;
+    bool ok = ppo_dump_open(&ppo, err) &&
+              stage_train(&ppo_program, ppo.config, origins, &options, &stage, log, err);
     ppo_done(&ppo);
     return ok;
 }
 
-static bool run_program(const PpoConfig *config, const OptionOrigins *origins, Log *log,
-                        Error *err) {
+static bool run(const void *configuration, const OptionOrigins *origins, Log *log, Error *err) {
+    const PpoConfig *config = configuration;
     const Settings *settings = &config->settings;
     bool finished = false;
     if (!ppo_config_check(config, err) ||
@@ -62,8 +50,7 @@ static bool run_program(const PpoConfig *config, const OptionOrigins *origins, L
     }
     PpoParts parts = ppo_parts(&inputs, config, log);
     Str plan = {0};
-    bool ok =
-        settings->dry_run ? ppo_plan(&parts, &plan, err) : train(config, &parts, origins, log, err);
+    bool ok = settings->dry_run ? ppo_plan(&parts, &plan, err) : train(&parts, origins, log, err);
     if (ok && settings->dry_run) {
         fputs(str_text(&plan), stdout);
     }
@@ -78,28 +65,5 @@ static bool run_program(const PpoConfig *config, const OptionOrigins *origins, L
 
 int main(int argc, char **argv) {
     PpoConfig config = {0};
-    OptionOrigins *origins = NULL;
-    const char **operand = NULL;
-    size_t operands = 0;
-    OptionAction action = OPTION_RUN;
-    Error err = {0};
-    Log log = {0};
-    bool ok = options_parse(&ppo_program, argc, argv, &config, &origins, &operand, &operands,
-                            &action, &err);
-    if (ok && action == OPTION_RUN) {
-        ok = stage_adopt_run(&ppo_program, &config, &config.settings, origins, &err);
-    }
-    ok = ok && (action == OPTION_EXIT ||
-                stage_adopt_run(&ppo_program, &config, &config.settings, origins, &err));
-    if (ok && action == OPTION_RUN) {
-        stage_begin(ppo_program.name, &config.settings, &log);
-        ok = run_program(&config, origins, &log, &err);
-        log_finish(&log);
-    }
-    options_done(&ppo_program, &config, origins);
-    if (!ok) {
-        error_print(&err, ppo_program.name, stderr);
-        return (int)err.code;
-    }
-    return 0;
+    return stage_main(&ppo_program, argc, argv, &config, run);
 }

@@ -311,8 +311,8 @@ static int compare_keys(const void *left, const void *right) {
 
 /* Sorted by hash, so that hostile keys that collide cost no more than a longer comparison. */
 static bool check_keys(JsonScan *scan, size_t base) {
-    JsonKey *key = scan->key + base;
     size_t count = scan->keys - base, worst = SIZE_MAX, before = 0;
+    JsonKey *key = count == 0 ? NULL : scan->key + base;
     for (size_t i = 0; i < count; i++) {
         key[i].pool = str_text(&scan->pool);
         key[i].hash = hash_bytes(key[i].pool + key[i].pool_at, key[i].size);

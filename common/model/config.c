@@ -7,6 +7,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/model/config_keys.h"
 #include "common/model/family.h"
 
 enum {
@@ -19,14 +20,7 @@ enum {
     CONFIG_BYTES = 16 << 20,
 };
 
-/* The file's text beside its tree, so that an error can say where. */
-typedef struct Source {
-    const char *path;
-    Str text;
-    cJSON *json;
-} Source;
-
-static bool refuse(const Source *source, const char *key, const char *expected, Error *err) {
+static bool refuse(const ConfigSource *source, const char *key, const char *expected, Error *err) {
     long line = 0, column = 0;
     char what[80];
     const cJSON *item = json_member(source->json, key);
@@ -37,21 +31,6 @@ static bool refuse(const Source *source, const char *key, const char *expected, 
     }
     return error_at(err, ERROR_DATA, source->path, line, column, "'%s' is %s, %s was expected", key,
                     json_describe(item, what, sizeof what), expected);
-}
-
-static double get(const ModelConfig *config, const ConfigKey *key) {
-    const char *at = (const char *)config + key->offset;
-    switch (key->kind) {
-    case CONFIG_SIZE:
-        return (double)*(const size_t *)(const void *)at;
-    case CONFIG_FLOAT:
-        return (double)*(const float *)(const void *)at;
-    case CONFIG_BOOL:
-        return *(const bool *)(const void *)at ? 1.0 : 0.0;
-    case CONFIG_ID:
-        return (double)*(const int32_t *)(const void *)at;
-    }
-    return 0.0;
 }
 
 static void set(ModelConfig *config, const ConfigKey *key, double value) {
@@ -110,7 +89,7 @@ static const char *const kind_text[] = {
 };
 
 /* The value of a key as the file gives it, its default applied. */
-static bool key_value(const Source *source, const ConfigKey *key, double *value, Error *err) {
+bool config_key_value(const ConfigSource *source, const ConfigKey *key, double *value, Error *err) {
     const cJSON *item = json_member(source->json, key->key);
     if (item == NULL || (cJSON_IsNull(item) && key->kind != CONFIG_BOOL)) {
         if (key->initial == NULL) {
@@ -126,17 +105,7 @@ static bool key_value(const Source *source, const ConfigKey *key, double *value,
 
 /* What a value means once all keys are known: an inner width of 0 is the family's, an id beyond the
  * vocabulary is none. */
-static double meaning(const ModelConfig *config, const ConfigKey *key, double value) {
-    if (key->kind == CONFIG_SIZE && key->offset == offsetof(ModelConfig, inner) && value == 0.0) {
-        return (double)mem_mul(config->family->inner_factor, config->width);
-    }
-    if (key->kind == CONFIG_ID && value >= (double)config->vocabulary) {
-        return -1.0;
-    }
-    return value;
-}
-
-static bool fixed_read(const Source *source, const ModelFamily *family, Error *err) {
+static bool fixed_read(const ConfigSource *source, const ModelFamily *family, Error *err) {
     for (size_t i = 0; i < family->fixed_keys; i++) {
         const ConfigFixed *fixed = &family->fixed[i];
         const cJSON *item = json_member(source->json, fixed->key);
@@ -160,7 +129,7 @@ static bool fixed_read(const Source *source, const ModelFamily *family, Error *e
     return true;
 }
 
-static bool family_read(ModelConfig *config, const Source *source, Error *err) {
+static bool family_read(ModelConfig *config, const ConfigSource *source, Error *err) {
     const char *type = json_string(json_member(source->json, "model_type"));
     Str known = {0};
     for (size_t i = 0; family_at(i) != NULL; i++) {
@@ -179,7 +148,7 @@ static bool family_read(ModelConfig *config, const Source *source, Error *err) {
     return config->family != NULL;
 }
 
-static bool head_read(ModelConfig *config, const Source *source, Error *err) {
+static bool head_read(ModelConfig *config, const ConfigSource *source, Error *err) {
     const ModelFamily *family = config->family;
     const cJSON *list = json_member(source->json, "architectures");
     if (list == NULL || cJSON_IsNull(list)) {
@@ -200,7 +169,7 @@ static bool head_read(ModelConfig *config, const Source *source, Error *err) {
     return true;
 }
 
-static bool label_names_read(ModelConfig *config, const Source *source, const cJSON *names,
+static bool label_names_read(ModelConfig *config, const ConfigSource *source, const cJSON *names,
                              Error *err) {
     config->label_name = mem_alloc(config->labels, sizeof(char *), err);
     if (config->label_name == NULL) {
@@ -225,7 +194,7 @@ static bool label_names_read(ModelConfig *config, const Source *source, const cJ
     return true;
 }
 
-static bool labels_read(ModelConfig *config, const Source *source, Error *err) {
+static bool labels_read(ModelConfig *config, const ConfigSource *source, Error *err) {
     const cJSON *number = json_member(source->json, "num_labels");
     const cJSON *names = json_member(source->json, "id2label");
     int64_t labels = 2; /* transformers' default */
@@ -268,7 +237,7 @@ static bool labels_read(ModelConfig *config, const Source *source, Error *err) {
     return true;
 }
 
-static bool config_parse(ModelConfig *config, const Source *source, Error *err) {
+static bool config_parse(ModelConfig *config, const ConfigSource *source, Error *err) {
     if (!cJSON_IsObject(source->json)) {
         return error_at(err, ERROR_DATA, source->path, 1, 1, "an object was expected");
     }
@@ -278,14 +247,14 @@ static bool config_parse(ModelConfig *config, const Source *source, Error *err) 
     const ModelFamily *family = config->family;
     for (size_t i = 0; i < family->keys; i++) {
         double value;
-        if (!key_value(source, &family->key[i], &value, err)) {
+        if (!config_key_value(source, &family->key[i], &value, err)) {
             return false;
         }
         set(config, &family->key[i], value);
     }
     for (size_t i = 0; i < family->keys; i++) {
         set(config, &family->key[i],
-            meaning(config, &family->key[i], get(config, &family->key[i])));
+            config_meaning(config, &family->key[i], config_get(config, &family->key[i])));
     }
     if (!head_read(config, source, err) ||
         (config->head == HEAD_SCORES && !labels_read(config, source, err))) {
@@ -301,9 +270,9 @@ static bool config_parse(ModelConfig *config, const Source *source, Error *err) 
     return true;
 }
 
-static bool source_read(Source *source, const char *path, Error *err) {
+static bool source_read(ConfigSource *source, const char *path, Error *err) {
     static const JsonLimits limits = {CONFIG_BYTES, 32, 1000000, false};
-    *source = (Source){.path = path};
+    *source = (ConfigSource){.path = path};
     if (!file_read(path, CONFIG_BYTES, &source->text, err)) {
         return false;
     }
@@ -313,7 +282,7 @@ static bool source_read(Source *source, const char *path, Error *err) {
 
 bool model_config_read(ModelConfig *config, const char *folder, Error *err) {
     *config = (ModelConfig){.eos = -1, .bos = -1, .pad = -1};
-    Source source = {0}, generation = {0};
+    ConfigSource source = {0}, generation = {0};
     char *path = file_join(folder, "config.json", err);
     char *generation_path = path != NULL ? file_join(folder, "generation_config.json", err) : NULL;
     bool ok = generation_path != NULL && source_read(&source, path, err) &&
@@ -435,170 +404,3 @@ bool model_config_check(const ModelConfig *config, Error *err) {
 }
 
 /* Puts a value under a key, replacing what was there; takes `item` over. */
-static bool put(cJSON *object, const char *key, cJSON *item, Error *err) {
-    bool ok = item != NULL && (json_member(object, key) != NULL
-                                   ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, item)
-                                   : cJSON_AddItemToObject(object, key, item));
-    if (!ok) {
-        cJSON_Delete(item);
-        return error_set(err, ERROR_OS, "out of memory writing a model's configuration");
-    }
-    return true;
-}
-
-/* The double with the shortest decimal form that reads back to this float. */
-static double decimal(float value) {
-    Str text = {0};
-    json_put_float(&text, value);
-    double number = strtod(str_text(&text), NULL);
-    str_done(&text);
-    return number;
-}
-
-static cJSON *id_item(int32_t id) {
-    return id < 0 ? cJSON_CreateNull() : cJSON_CreateNumber((double)id);
-}
-
-static cJSON *key_item(const ModelConfig *config, const ConfigKey *key) {
-    double value = get(config, key);
-    switch (key->kind) {
-    case CONFIG_SIZE:
-        if (key->offset == offsetof(ModelConfig, inner) && value == meaning(config, key, 0.0)) {
-            return cJSON_CreateNull();
-        }
-        return cJSON_CreateNumber(value);
-    case CONFIG_FLOAT:
-        return cJSON_CreateNumber(decimal((float)value));
-    case CONFIG_BOOL:
-        return cJSON_CreateBool(value != 0.0);
-    case CONFIG_ID:
-        return id_item((int32_t)value);
-    }
-    return NULL;
-}
-
-static bool keys_write(const ModelConfig *config, cJSON *json, Error *err) {
-    const ModelFamily *family = config->family;
-    Source source = {.path = "config.json", .json = json};
-    for (size_t i = 0; i < family->keys; i++) {
-        const ConfigKey *key = &family->key[i];
-        double old;
-        bool same = config->json != NULL && key_value(&source, key, &old, NULL) &&
-                    meaning(config, key, old) == get(config, key);
-        if (!same && !put(json, key->key, key_item(config, key), err)) {
-            return false;
-        }
-        /* Other programs' converters read the context under its old name too. */
-        if (strcmp(key->key, "n_positions") == 0 &&
-            !put(json, "n_ctx", cJSON_CreateNumber(get(config, key)), err)) {
-            return false;
-        }
-    }
-    for (size_t i = 0; i < family->fixed_keys && config->json == NULL; i++) {
-        if (!put(json, family->fixed[i].key, cJSON_Parse(family->fixed[i].allowed[0]), err)) {
-            return false;
-        }
-    }
-    return put(json, "dtype", cJSON_CreateString("float32"), err) &&
-           put(json, "torch_dtype", cJSON_CreateString("float32"), err);
-}
-
-static bool label_write(const ModelConfig *config, size_t i, cJSON *names, cJSON *ids, Error *err) {
-    char number[24], fallback[32];
-    snprintf(number, sizeof number, "%zu", i);
-    snprintf(fallback, sizeof fallback, "LABEL_%zu", i);
-    const char *name = config->label_name != NULL ? config->label_name[i] : fallback;
-    return put(names, number, cJSON_CreateString(name), err) &&
-           put(ids, name, cJSON_CreateNumber((double)i), err);
-}
-
-/* id2label and label2id; those of a file that has as many labels and no names of its own stay. */
-static bool labels_write(const ModelConfig *config, cJSON *json, Error *err) {
-    const cJSON *old = json_member(json, "id2label");
-    if (config->label_name == NULL && cJSON_IsObject(old) &&
-        (size_t)cJSON_GetArraySize(old) == config->labels) {
-        return true;
-    }
-    cJSON *names = cJSON_CreateObject(), *ids = cJSON_CreateObject();
-    bool ok = names != NULL && ids != NULL;
-    if (!ok) {
-        error_set(err, ERROR_OS, "out of memory writing a model's configuration");
-    }
-    for (size_t i = 0; i < config->labels && ok; i++) {
-        ok = label_write(config, i, names, ids, err);
-    }
-    if (!ok) {
-        cJSON_Delete(names);
-        cJSON_Delete(ids);
-        return false;
-    }
-    ok = put(json, "id2label", names, err);
-    return put(json, "label2id", ids, ok ? err : NULL) && ok;
-}
-
-static bool scores_write(const ModelConfig *config, cJSON *json, Error *err) {
-    int32_t pad = config->pad >= 0 && config->pad != config->eos ? config->pad
-                  : config->eos == 0                             ? 1
-                                                                 : 0;
-    bool ok = labels_write(config, json, err) &&
-              put(json, "num_labels", cJSON_CreateNumber((double)config->labels), err) &&
-              put(json, "pad_token_id", id_item(pad), err);
-    if (ok && config->regression) {
-        ok = put(json, "problem_type", cJSON_CreateString("regression"), err);
-    } else if (ok && config->labels > 1) {
-        ok = put(json, "problem_type", cJSON_CreateString("single_label_classification"), err);
-    }
-    return ok && (config->labels > 1 ||
-                  put(json, "reward_bias", cJSON_CreateNumber(decimal(config->reward_bias)), err));
-}
-
-static bool tree_write(const char *folder, const char *name, const cJSON *tree, Error *err) {
-    Str text = {0};
-    json_put_tree(&text, tree, true);
-    str_append_char(&text, '\n');
-    char *path = file_join(folder, name, err);
-    bool ok = path != NULL && str_ok(&text, err) && file_write(path, text.data, text.size, err);
-    free(path);
-    str_done(&text);
-    return ok;
-}
-
-static bool generation_write(const ModelConfig *config, const char *folder, Error *err) {
-    cJSON *json = config->generation != NULL ? cJSON_Duplicate(config->generation, true)
-                                             : cJSON_CreateObject();
-    bool ok =
-        json != NULL || error_set(err, ERROR_OS, "out of memory writing a model's configuration");
-    static const char *const names[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
-    const int32_t ids[] = {config->bos, config->eos, config->pad};
-    for (size_t i = 0; i < 3 && ok; i++) {
-        /* A list of ids, or one that the model cannot say, stays as it was read. */
-        if (ids[i] >= 0 && !cJSON_IsArray(json_member(json, names[i]))) {
-            ok = put(json, names[i], id_item(ids[i]), err);
-        }
-    }
-    ok = ok && tree_write(folder, "generation_config.json", json, err);
-    cJSON_Delete(json);
-    return ok;
-}
-
-bool model_config_write(const ModelConfig *config, const char *folder, Error *err) {
-    const ModelFamily *family = config->family;
-    cJSON *json = config->json != NULL ? cJSON_Duplicate(config->json, true) : cJSON_CreateObject();
-    if (json == NULL) {
-        return error_set(err, ERROR_OS, "out of memory writing a model's configuration");
-    }
-    const char *name =
-        config->head == HEAD_SCORES ? family->score_architecture : family->lm_architecture;
-    bool ok = put(json, "architectures", cJSON_CreateStringArray(&name, 1), err) &&
-              put(json, "model_type", cJSON_CreateString(family->name), err) &&
-              keys_write(config, json, err);
-    if (ok && config->head == HEAD_SCORES) {
-        ok = scores_write(config, json, err);
-    } else {
-        cJSON_DeleteItemFromObjectCaseSensitive(json, "reward_bias");
-    }
-    ok = ok && tree_write(folder, "config.json", json, err) &&
-         (config->head == HEAD_SCORES || generation_write(config, folder, err));
-    cJSON_Delete(json);
-    return ok;
-}

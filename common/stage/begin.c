@@ -11,6 +11,7 @@
 
 void stage_begin(const char *program, const Settings *settings, Log *log) {
     log_init(log, settings->quiet ? LOG_QUIET : settings->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    log->plain_interval = (double)settings->log.every;
     parallel_init((int)settings->compute.threads);
     signals_install(program);
 }
@@ -165,6 +166,11 @@ OptimizerOptions stage_optimizer_options(const Settings *settings) {
         .epsilon_mode = (AdamEpsilon)settings->train.epsilon_mode,
         .clip = settings->train.clip,
     };
+}
+
+uint64_t stage_checkpoint_bytes(const Model *model, size_t copies) {
+    uint64_t bytes = optimizer_bytes(model) + (1 + copies) * model->count * sizeof(float);
+    return bytes + ((uint64_t)1 << 20); /* tokenizer, configuration, manifest */
 }
 
 TrainerOptions stage_trainer_options(const Settings *settings, int64_t steps) {

@@ -35,6 +35,84 @@ static bool feed_records(TokenizerTrainer *trainer, const DataSet *data, const L
     return true;
 }
 
+enum { SPECIALS = 32 };
+
+typedef struct Specials {
+    char *text[SPECIALS]; /* owned */
+    size_t count;
+} Specials;
+
+static bool add_special(Specials *specials, const char *text, size_t n, Error *err) {
+    for (size_t i = 0; i < specials->count; i++) {
+        if (strlen(specials->text[i]) == n && memcmp(specials->text[i], text, n) == 0) {
+            return true;
+        }
+    }
+    if (specials->count == SPECIALS) {
+        return error_set(err, ERROR_CONFIG, "the layout names more than %d special tokens",
+                         SPECIALS);
+    }
+    char *copy = mem_strndup(text, n, err);
+    if (copy != NULL) {
+        specials->text[specials->count++] = copy;
+    }
+    return copy != NULL;
+}
+
+/* Every <|name|> of a layout's literal. */
+static bool add_specials(Specials *specials, const char *literal, Error *err) {
+    const char *begin = literal == NULL ? NULL : strstr(literal, "<|");
+    while (begin != NULL) {
+        const char *end = strstr(begin, "|>");
+        if (end == NULL) {
+            return true;
+        }
+        if (!add_special(specials, begin, (size_t)(end + 2 - begin), err)) {
+            return false;
+        }
+        begin = strstr(end + 2, "<|");
+    }
+    return true;
+}
+
+/* The end of text first, then what the layout's literals and its end token are made of. */
+static bool collect_specials(const Layout *layout, Specials *specials, Error *err) {
+    bool ok =
+        add_special(specials, end_of_text, strlen(end_of_text), err) &&
+        (layout->eos == NULL || add_special(specials, layout->eos, strlen(layout->eos), err)) &&
+        add_specials(specials, layout->prefix, err) &&
+        add_specials(specials, layout->separator, err);
+    for (size_t role = 0; ok && role < 3; role++) {
+        ok = add_specials(specials, layout->turn_before[role], err) &&
+             add_specials(specials, layout->turn_after[role], err);
+    }
+    return ok;
+}
+
+static Tokenizer *finish_tokenizer(TokenizerTrainer *trainer, const Settings *settings,
+                                   const Layout *layout, Error *err) {
+    Specials specials = {0};
+    Tokenizer *tokenizer = NULL;
+    if (collect_specials(layout, &specials, err)) {
+        const char *special[SPECIALS];
+        for (size_t i = 0; i < specials.count; i++) {
+            special[i] = specials.text[i];
+        }
+        TokenizerTraining training = {
+            .vocabulary = (size_t)settings->tokenizer.vocabulary,
+            .minimum_count = (size_t)settings->tokenizer.minimum_count,
+            .special = special,
+            .specials = specials.count,
+            .eos = layout->eos == NULL ? end_of_text : layout->eos,
+        };
+        tokenizer = tokenizer_trainer_finish(trainer, &training, err);
+    }
+    for (size_t i = 0; i < specials.count; i++) {
+        free(specials.text[i]);
+    }
+    return tokenizer;
+}
+
 /* A run from scratch trains its tokenizer on its own data: tokenizer.train, or the run's records. */
 static Tokenizer *train_tokenizer(const Settings *settings, const DataSet *data,
                                   const Layout *layout, Log *log, Error *err) {
@@ -42,7 +120,6 @@ static Tokenizer *train_tokenizer(const Settings *settings, const DataSet *data,
     if (trainer == NULL) {
         return NULL;
     }
-    Tokenizer *tokenizer = NULL;
     DataSet own = {0};
     const DataSet *source = data;
     bool ok = true;
@@ -51,17 +128,9 @@ static Tokenizer *train_tokenizer(const Settings *settings, const DataSet *data,
         ok = dataset_read(&own, &settings->tokenizer.train, &options, err);
         source = &own;
     }
-    if (ok && feed_records(trainer, source, layout, err)) {
-        const char *special[] = {end_of_text};
-        TokenizerTraining training = {
-            .vocabulary = (size_t)settings->tokenizer.vocabulary,
-            .minimum_count = (size_t)settings->tokenizer.minimum_count,
-            .special = special,
-            .specials = 1,
-            .eos = end_of_text,
-        };
-        tokenizer = tokenizer_trainer_finish(trainer, &training, err);
-    }
+    Tokenizer *tokenizer = ok && feed_records(trainer, source, layout, err)
+                               ? finish_tokenizer(trainer, settings, layout, err)
+                               : NULL;
     if (tokenizer != NULL) {
         log_info(log, "tokenizer: trained on %zu records, %zu tokens in the vocabulary",
                  source->records, tokenizer_vocabulary(tokenizer));

@@ -22,6 +22,19 @@
 #include "datasets/dataset.h"
 #include "datasets/example.h"
 
+/* The main of a stage: reads the command line into *config (a zeroed struct that begins with a Settings),
+ * adopts the configuration of a run that goes on, sets up log, threads and signals, calls run; prints an
+ * error and gives the exit code. */
+typedef bool StageRun(const void *config, const OptionOrigins *origins, Log *log, Error *err);
+int stage_main(const OptionProgram *program, int argc, char **argv, void *config, StageRun *run);
+
+/* Opens the run folder, which records the configuration, and runs the training loop in it. */
+bool stage_train(const OptionProgram *program, const void *config, const OptionOrigins *origins,
+                 const TrainerOptions *options, const TrainerStage *stage, Log *log, Error *err);
+
+/* Bytes of a checkpoint of this model: weights, both moments of the optimizer, `copies` more weights. */
+uint64_t stage_checkpoint_bytes(const Model *model, size_t copies);
+
 /* Log, threads, signals by the settings. The first thing after options_parse. */
 void stage_begin(const char *program, const Settings *settings, Log *log);
 
@@ -43,8 +56,8 @@ DataOptions stage_data_options(const Settings *settings, unsigned accept);
 
 /* data.train (its part, its first data.limit records) and data.validation, or what
  * data.validation_share keeps aside; says what was recognized. */
-bool stage_read_data(const Settings *settings, unsigned accept, DataSet *train,
-                     DataSet *validation, Log *log, Error *err);
+bool stage_read_data(const Settings *settings, unsigned accept, DataSet *train, DataSet *validation,
+                     Log *log, Error *err);
 
 /* Tokenizer: tokenizer.path, else the model folder's, else trained on tokenizer.train or, when that is
  * empty, on the texts of `data`. Layout: the model folder's, with the settings' values over it. */
