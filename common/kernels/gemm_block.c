@@ -11,16 +11,17 @@
  */
 #include "common/kernels/gemm_block.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #if defined __AVX512F__
-enum { VECTOR = 16, TILE_ROWS = 14 };
+enum { VECTOR = 16, TILE_ROWS = 14, DIRECT = 0 };
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13)
 #elif defined __AVX2__
-enum { VECTOR = 8, TILE_ROWS = 6 };
+enum { VECTOR = 8, TILE_ROWS = 6, DIRECT = 1 };
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #else
-enum { VECTOR = 4, TILE_ROWS = 6 };
+enum { VECTOR = 4, TILE_ROWS = 6, DIRECT = 1 };
 #define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
 #endif
 enum {
@@ -37,43 +38,57 @@ typedef float Loose __attribute__((vector_size(4 * VECTOR), aligned(4)));
 static _Thread_local float packed_a[BLOCK_ROWS * BLOCK_K] __attribute__((aligned(64)));
 static _Thread_local float packed_b[BLOCK_COLUMNS * BLOCK_K] __attribute__((aligned(64)));
 
-static inline void store(float *c, Vector x, Vector y, float beta) {
+static inline void store(float *c, Vector x, Vector y, float alpha, float beta) {
     Loose *to = (Loose *)c;
+    x *= alpha;
+    y *= alpha;
     if (beta == 0) {
         to[0] = x;
         to[1] = y;
-    } else if (beta == 1) {
-        to[0] = to[0] + x;
-        to[1] = to[1] + y;
     } else {
         to[0] = to[0] * beta + x;
         to[1] = to[1] * beta + y;
     }
 }
 
-/* A whole tile: C[TILE_ROWS, TILE_COLUMNS] = a b + beta C, from packed panels of depth k. */
-static void tile(size_t k, const float *restrict a, const float *restrict b, float *restrict c,
-                 size_t ldc, float beta) {
+/* TILE_ROWS rows of A: packed (row_step = 1, then depth by depth), or as they lie in memory. */
+typedef struct Panel {
+    const float *data;
+    size_t row_step;
+} Panel;
+
+/* A whole tile: C[TILE_ROWS, TILE_COLUMNS] = alpha a b + beta C, over a depth of k. */
+static inline __attribute__((always_inline)) void
+multiply(size_t k, const float *restrict a, size_t row_step, size_t depth_step,
+         const float *restrict b, float *restrict c, size_t ldc, float alpha, float beta) {
 #define DECLARE(r) Vector x##r = {0}, y##r = {0};
     EACH_ROW(DECLARE)
     for (size_t p = 0; p < k; p++) {
         Vector b0 = *(const Vector *)b, b1 = *(const Vector *)(b + VECTOR);
 #define STEP(r)                                                                                    \
-    x##r += a[r] * b0;                                                                             \
-    y##r += a[r] * b1;
+    x##r += a[r * row_step] * b0;                                                                  \
+    y##r += a[r * row_step] * b1;
         EACH_ROW(STEP)
-        a += TILE_ROWS;
+        a += depth_step;
         b += TILE_COLUMNS;
     }
-#define STORE(r) store(c + r * ldc, x##r, y##r, beta);
+#define STORE(r) store(c + r * ldc, x##r, y##r, alpha, beta);
     EACH_ROW(STORE)
 }
 
+static void tile(size_t k, Panel a, const float *b, float *c, size_t ldc, float alpha, float beta) {
+    if (a.row_step == 1) { /* packed */
+        multiply(k, a.data, 1, TILE_ROWS, b, c, ldc, alpha, beta);
+    } else { /* rows as they lie */
+        multiply(k, a.data, a.row_step, 1, b, c, ldc, alpha, beta);
+    }
+}
+
 /* A tile cut by the edge of C. */
-static void edge_tile(size_t k, const float *a, const float *b, float *c, size_t ldc, float beta,
-                      size_t rows, size_t columns) {
+static void edge_tile(size_t k, Panel a, const float *b, float *c, size_t ldc, float alpha,
+                      float beta, size_t rows, size_t columns) {
     float whole[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64)));
-    tile(k, a, b, whole, TILE_COLUMNS, 0);
+    tile(k, a, b, whole, TILE_COLUMNS, alpha, 0);
     for (size_t i = 0; i < rows; i++) {
         for (size_t j = 0; j < columns; j++) {
             float old = beta == 0 ? 0 : beta * c[i * ldc + j];
@@ -88,40 +103,52 @@ static inline size_t least(size_t a, size_t b) {
 
 /* Panels of `width` lines: element (line, p) goes to [line / width][p][line % width]; missing lines are
  * zero. along: p runs along the rows of x as stored, else lines do. */
-static inline void pack(float *restrict to, const float *restrict x, size_t ld, int along,
-                        size_t lines, size_t k, size_t width, float alpha) {
+static inline __attribute__((always_inline)) void pack(float *restrict to, const float *restrict x,
+                                                       size_t ld, bool along, size_t lines,
+                                                       size_t k, size_t width) {
     for (size_t first = 0; first < lines; first += width, to += width * k) {
+        const float *from = x + (along ? first * ld : first);
         size_t n = least(width, lines - first);
         if (n < width) {
             memset(to, 0, width * k * sizeof *to);
-        }
-        if (along) {
-            const float *from = x + first * ld;
             for (size_t p = 0; p < k; p++) {
                 for (size_t l = 0; l < n; l++) {
-                    to[p * width + l] = alpha * from[l * ld + p];
+                    to[p * width + l] = along ? from[l * ld + p] : from[p * ld + l];
+                }
+            }
+        } else if (along) {
+            for (size_t p = 0; p < k; p++) {
+                for (size_t l = 0; l < width; l++) {
+                    to[p * width + l] = from[l * ld + p];
                 }
             }
         } else {
             for (size_t p = 0; p < k; p++) {
-                const float *from = x + p * ld + first;
-                for (size_t l = 0; l < n; l++) {
-                    to[p * width + l] = alpha * from[l];
-                }
+                memcpy(to + p * width, from + p * ld, width * sizeof *to);
             }
         }
     }
 }
 
-static void multiply_block(size_t m, size_t n, size_t k, float *c, size_t ldc, float beta) {
+/* C[m, n] = alpha a b + beta C of one block. Rows of A that lie as they are wanted are read in place;
+ * only those that the edge cuts are packed then. */
+static void multiply_block(Transpose ta, const float *a, size_t lda, size_t m, size_t n, size_t k,
+                           float *c, size_t ldc, float alpha, float beta) {
+    bool in_place = DIRECT && ta == PLAIN && lda > 1;
+    size_t whole = m - m % TILE_ROWS;
+    size_t first = in_place ? whole : 0; /* of the packed rows */
+    pack(packed_a, ta == PLAIN ? a + first * lda : a + first, lda, ta == PLAIN, m - first, k,
+         TILE_ROWS);
     for (size_t j = 0; j < n; j += TILE_COLUMNS) {
+        const float *b = packed_b + j * k;
         for (size_t i = 0; i < m; i += TILE_ROWS) {
-            const float *a = packed_a + i * k, *b = packed_b + j * k;
+            Panel rows =
+                i < first ? (Panel){a + i * lda, lda} : (Panel){packed_a + (i - first) * k, 1};
             float *corner = c + i * ldc + j;
-            if (i + TILE_ROWS <= m && j + TILE_COLUMNS <= n) {
-                tile(k, a, b, corner, ldc, beta);
+            if (i < whole && j + TILE_COLUMNS <= n) {
+                tile(k, rows, b, corner, ldc, alpha, beta);
             } else {
-                edge_tile(k, a, b, corner, ldc, beta, least(TILE_ROWS, m - i),
+                edge_tile(k, rows, b, corner, ldc, alpha, beta, least(TILE_ROWS, m - i),
                           least(TILE_COLUMNS, n - j));
             }
         }
@@ -147,13 +174,15 @@ static void serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, flo
         size_t columns = least(BLOCK_COLUMNS, n - j);
         for (size_t p = 0; p < k; p += BLOCK_K) {
             size_t depth = least(BLOCK_K, k - p);
-            pack(packed_b, tb == PLAIN ? b + p * ldb + j : b + j * ldb + p, ldb, tb == TRANSPOSED,
-                 columns, depth, TILE_COLUMNS, 1);
+            if (tb == PLAIN) {
+                pack(packed_b, b + p * ldb + j, ldb, false, columns, depth, TILE_COLUMNS);
+            } else {
+                pack(packed_b, b + j * ldb + p, ldb, true, columns, depth, TILE_COLUMNS);
+            }
             for (size_t i = 0; i < m; i += BLOCK_ROWS) {
-                size_t rows = least(BLOCK_ROWS, m - i);
-                pack(packed_a, ta == PLAIN ? a + i * lda + p : a + p * lda + i, lda, ta == PLAIN,
-                     rows, depth, TILE_ROWS, alpha);
-                multiply_block(rows, columns, depth, c + i * ldc + j, ldc, p == 0 ? beta : 1);
+                multiply_block(ta, a + (ta == PLAIN ? i * lda + p : p * lda + i), lda,
+                               least(BLOCK_ROWS, m - i), columns, depth, c + i * ldc + j, ldc,
+                               alpha, p == 0 ? beta : 1);
             }
         }
     }
