@@ -45,81 +45,6 @@ bool reader_can_continue(const Reader *reader) {
     return !reader->lost;
 }
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-/* Like str_ends_with, but a .gz behind the ending does not matter. */
-static bool has_extension(const char *path, const char *extension) {
-    size_t n = strlen(path), e = strlen(extension);
-    if (n >= 3 && strcmp(path + n - 3, ".gz") == 0) {
-        n -= 3;
-    }
-    return n > e && strncmp(path + n - e, extension, e) == 0;
-}
-
-/* Does a field of the first line carry a known name? */
-static bool names_column(const char *line, size_t n, char delimiter, const char *const *known) {
-    size_t begin = 0;
-    for (size_t i = 0; i <= n; i++) {
-        if (i < n && line[i] != delimiter) {
-            continue;
-        }
-        const char *field = line + begin;
-        size_t length = i - begin;
-        if (length >= 2 && field[0] == '"' && field[length - 1] == '"') {
-            field++;
-            length -= 2;
-        }
-        for (size_t k = 0; known[k] != NULL; k++) {
-            if (strlen(known[k]) == length && memcmp(known[k], field, length) == 0) {
-                return true;
-            }
-        }
-        begin = i + 1;
-    }
-    return false;
-}
-
-static FileKind recognize(const char *path, const char *head, size_t n, const char *const *known) {
-    size_t i = 0, next;
-    while (i < n && is_blank(head[i])) {
-        i++;
-    }
-    for (next = i + 1; next < n && is_blank(head[next]);) {
-        next++;
-    }
-    if (next < n && head[i] == '{' && (head[next] == '"' || head[next] == '}')) {
-        return FILE_KIND_JSON_LINES;
-    }
-    if (next < n && head[i] == '[' && (head[next] == '{' || head[next] == ']')) {
-        return FILE_KIND_JSON_ARRAY;
-    }
-    if (has_extension(path, ".jsonl") || has_extension(path, ".json")) {
-        return n > 0 && head[i] == '[' ? FILE_KIND_JSON_ARRAY : FILE_KIND_JSON_LINES;
-    }
-    if (has_extension(path, ".txt")) {
-        return FILE_KIND_TEXT;
-    }
-    size_t line = 0;
-    bool tab = false, comma = false;
-    for (; line < n && head[line] != '\n' && head[line] != '\r'; line++) {
-        tab = tab || head[line] == '\t';
-        comma = comma || head[line] == ',';
-    }
-    bool tabs = tab && !comma;
-    if (has_extension(path, ".tsv") || (has_extension(path, ".csv") && tabs)) {
-        return FILE_KIND_TSV;
-    }
-    if (has_extension(path, ".csv")) {
-        return FILE_KIND_CSV;
-    }
-    if (known != NULL && names_column(head, line, tabs ? '\t' : ',', known)) {
-        return tabs ? FILE_KIND_TSV : FILE_KIND_CSV;
-    }
-    return FILE_KIND_TEXT;
-}
-
 static bool skip_mark(const char *data, size_t n) {
     return n >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0;
 }
@@ -133,7 +58,7 @@ static bool peek_kind(Reader *reader, const char *const *known, Error *err) {
     int n = file == NULL ? 0 : gzread(file, head, PEEK);
     n = n < 0 ? 0 : n; /* damaged: the reading itself says how */
     size_t mark = skip_mark(head, (size_t)n) ? 3 : 0;
-    reader->kind = recognize(reader->path, head + mark, (size_t)n - mark, known);
+    reader->kind = reader_recognize(reader->path, head + mark, (size_t)n - mark, known);
     if (file != NULL) {
         gzclose(file);
     }
@@ -290,7 +215,7 @@ static bool next_line(Reader *reader, Row *row, bool *got, Error *err) {
             return true;
         }
         const char *text = str_text(&reader->lines.line);
-        for (skip = 0; skip < reader->lines.line.size && is_blank(text[skip]);) {
+        for (skip = 0; skip < reader->lines.line.size && reader_is_blank(text[skip]);) {
             skip++;
         }
     } while (skip == reader->lines.line.size);
@@ -307,7 +232,7 @@ static bool next_line(Reader *reader, Row *row, bool *got, Error *err) {
 /* Moves `at` over blanks, keeping its line. */
 static void skip_blanks(Reader *reader) {
     const char *text = str_text(&reader->data);
-    while (reader->at < reader->data.size && is_blank(text[reader->at])) {
+    while (reader->at < reader->data.size && reader_is_blank(text[reader->at])) {
         if (text[reader->at++] == '\n') {
             reader->at_line++;
             reader->at_line_begin = reader->at;

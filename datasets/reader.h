@@ -56,4 +56,8 @@ bool reader_can_continue(const Reader *reader);
 bool row_error(const Row *row, const char *field, Error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The kind of a file by its path and first bytes; known may be NULL. */
+FileKind reader_recognize(const char *path, const char *head, size_t n, const char *const *known);
+bool reader_is_blank(char c); /* blank, tab, line feed, carriage return */
+
 #endif
