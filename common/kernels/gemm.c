@@ -59,7 +59,7 @@ static void gemm_columns(void *context, size_t begin, size_t end, int thread) {
 enum {
     ROW_GRAIN = 24, /* a multiple of what micro-kernels take in one row direction */
     COLUMN_GRAIN = 32,
-    SMALL_PRODUCT = 32 * 32 * 32, /* below this a second thread costs more than it gives */
+    SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives */
 };
 
 void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha, const float *a,
