@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,7 @@ static void release(FileWriter *writer) {
 bool file_writer_open(FileWriter *writer, const char *path, Error *err) {
     *writer = (FileWriter){.descriptor = -1};
     struct stat status;
+    signal(SIGXFSZ, SIG_IGN); /* a file over the limit is a failed write, not the end of all */
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
         return error_set(err, ERROR_CANNOT_CREATE,
                          "cannot write %s: it exists and is not a regular file", path);

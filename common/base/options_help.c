@@ -70,10 +70,30 @@ static void put_wrapped(Str *out, int indent, const char *text) {
     str_append_char(out, '\n');
 }
 
+/* One command line; a long one goes on behind a backslash, so that it can be copied. */
+static void put_example(Str *out, const char *text, size_t length) {
+    enum { INDENT = 2, MORE = 6 };
+    int indent = INDENT;
+    while (length > (size_t)(COLUMNS - indent)) {
+        size_t cut = (size_t)(COLUMNS - indent) - 2;
+        while (cut > 0 && !(text[cut] == ' ' && text[cut + 1] == '-')) {
+            cut--;
+        }
+        if (cut == 0) {
+            break;
+        }
+        str_appendf(out, "%*s%.*s \\\n", indent, "", (int)cut, text);
+        text += cut + 1;
+        length -= cut + 1;
+        indent = MORE;
+    }
+    str_appendf(out, "%*s%.*s\n", indent, "", (int)length, text);
+}
+
 static void put_examples(Str *out, const char *examples) {
     while (examples != NULL && *examples != '\0') {
         size_t length = strcspn(examples, "\n");
-        str_appendf(out, "  %.*s\n", (int)length, examples);
+        put_example(out, examples, length);
         examples += length + (examples[length] == '\n');
     }
 }

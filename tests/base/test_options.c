@@ -63,7 +63,9 @@ static const OptionFlag *const flag_lists[] = {flags};
 static const OptionProgram program = {
     .name = "rlhf-test",
     .summary = "Tests the option tables.",
-    .examples = "rlhf-test --config a.json\nrlhf-test --set train.seed=3",
+    .examples = "rlhf-test --config a.json\n"
+                "rlhf-test --model a/long/name/of/a/folder --data another/long/name.jsonl --set "
+                "train.seed=3",
     .table = tables,
     .tables = 2,
     .flag = flag_lists,
@@ -533,6 +535,7 @@ static void test_help(void **state) {
         for (size_t i = 0; level > 0 && i < common_table.count; i++) {
             assert_non_null(strstr(out.data, common_rows[i].path));
         }
+        assert_true(level == 2 || strstr(out.data, "name.jsonl \\\n      --set train.seed=3\n"));
         const char *batch = strstr(out.data, "train.batch");
         if (level > 0) {
             assert_non_null(strstr(batch, "records; default 8"));
