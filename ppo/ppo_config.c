@@ -31,14 +31,12 @@ static const Option shared_rows[] = {
         "PPO iterations; 0: as many as train.epochs passes over the prompts take."),
     FLOAT("train.learning_rate", settings.train.learning_rate, "1e-5", 0, 1, NULL,
           "Learning rate of the policy at the start (1e-5: Ziegler et al. 2019). The schedule "
-          "moves once "
-          "an iteration."),
+          "moves once an iteration."),
     INT("train.evaluate_every", settings.train.evaluate_every, "10", 0, 1e9, "iterations",
         "Evaluation on held-out prompts; also before the first iteration and at the end."),
-    CHOICE(
-        "train.schedule", settings.train.schedule, "\"linear\"", NULL,
-        "Course of the learning rate over the iterations: \"constant\"; \"linear\" down to 0 just "
-        "after the last (Ziegler et al. 2019); \"cosine\" down to train.floor."),
+    CHOICE("train.schedule", settings.train.schedule, "\"linear\"", NULL,
+           "Course of the learning rate over the iterations: \"constant\"; \"linear\" down to 0 "
+           "just after the last (Ziegler et al. 2019); \"cosine\" down to train.floor."),
     INT("generation.max_tokens", settings.generation.max_tokens, "64", 1, 1e6, "tokens",
         "Longest completion, EOS included."),
     INT("generation.samples", settings.generation.samples, "1", 1, 1024, "completions",
@@ -65,11 +63,9 @@ static const Option ppo_rows[] = {
     TEXT("ppo.reference", ppo.reference,
          "Folder of the frozen model that the KL penalty refers to; null: model.path."),
     CHOICE("ppo.critic", ppo.critic, "\"reward\"", critics,
-           "Where the critic starts: \"reward\", a model of its own from the reward model (Ouyang "
-           "et al. "
-           "2022); \"policy\", a model of its own from the policy with a head of zeros; "
-           "\"shared\", a head "
-           "on the policy's trunk (Ziegler et al. 2019)."),
+           "Where the critic starts: \"reward\", a model of its own from the reward model "
+           "(Ouyang et al. 2022); \"policy\", a model of its own from the policy with a head of "
+           "zeros; \"shared\", a head on the policy's trunk (Ziegler et al. 2019)."),
     TEXT("ppo.critic_path", ppo.critic_path,
          "Folder to start the critic from instead (a sequence-classification model of one label)."),
     FLOAT("ppo.critic_learning_rate", ppo.critic_learning_rate, "0", 0, 1, NULL,
@@ -83,8 +79,7 @@ static const Option ppo_rows[] = {
         "prompts."),
     FLOAT("ppo.kl_coef", ppo.kl_coef, "0.05", 0, 1e6, NULL,
           "Coefficient beta of the KL penalty in the reward (0.05: Stiennon et al. 2020); the "
-          "first one "
-          "when adaptive."),
+          "first one when adaptive."),
     CHOICE("ppo.kl_estimator", ppo.kl_estimator, "\"k1\"", reward_estimators,
            "Estimator of KL in the reward (Schulman 2020). Only k1 leads to the optimum pi_ref "
            "exp(r/beta)."),
@@ -99,15 +94,13 @@ static const Option ppo_rows[] = {
            "Its estimator; k2 is the one with the right gradient."),
     CHOICE("ppo.score_normalization", ppo.score_normalization, "\"none\"", normalizations,
            "Scores minus a mean, over a deviation: \"fixed\" numbers of reward.*, of the "
-           "\"reference\" "
-           "policy's first samples (Ziegler et al. 2019), or \"running\"."),
+           "\"reference\" policy's first samples (Ziegler et al. 2019), or \"running\"."),
     FLOAT("ppo.score_clip", ppo.score_clip, "0", 0, 1e9, NULL,
           "Scores are cut to this distance from 0, after normalization (DeepSpeed-Chat: 5); 0: "
           "never."),
     CHOICE("ppo.missing_eos", ppo.missing_eos, "\"subtract\"", eos_rules,
            "Score of a completion that did not end: as it is, replaced by ppo.missing_eos_value "
-           "(Ziegler "
-           "et al. 2019: -1), or lowered by it (TRL: 1)."),
+           "(Ziegler et al. 2019: -1), or lowered by it (TRL: 1)."),
     FLOAT("ppo.missing_eos_value", ppo.missing_eos_value, "1", -1e9, 1e9, NULL,
           "Value of that rule."),
     FLAG("ppo.whiten_rewards", ppo.whiten_rewards, "false",
@@ -124,9 +117,8 @@ static const Option ppo_rows[] = {
     FLOAT("ppo.value_coef", ppo.value_coef, "0.1", 0, 1e6, NULL, "Weight of the value loss."),
     FLOAT("ppo.entropy_coef", ppo.entropy_coef, "0", 0, 1e6, NULL, "Weight of an entropy bonus."),
     FLOAT("ppo.target_kl", ppo.target_kl, "0", 0, 1e6, "nats a token",
-          "The passes of an iteration end when the new policy's KL to the sampling policy exceeds "
-          "1.5 "
-          "times this; 0: never."),
+          "The passes of an iteration end when the new policy's KL to the sampling policy "
+          "exceeds 1.5 times this; 0: never."),
     FLOAT("ppo.ratio_threshold", ppo.ratio_threshold, "10", 0, 1e9, NULL,
           "A minibatch whose mean ratio is above this is skipped (TRL); 0: never."),
     FLOAT("ppo.ptx_coef", ppo.ptx_coef, "0", 0, 1e6, NULL,
@@ -137,18 +129,16 @@ static const Option ppo_rows[] = {
     INT("ppo.rollout_rows", ppo.rollout_rows, "0", 0, 65536, "sequences",
         "Completions decoded at once; 0: all of an iteration, at most 64."),
     INT("ppo.evaluation_prompts", ppo.evaluation_prompts, "64", 1, 1e6, "prompts",
-        "First prompts of data.evaluation (or of the share that data.validation_share keeps aside) "
-        "that an evaluation uses."),
+        "First prompts of data.evaluation (or of the share that data.validation_share keeps "
+        "aside) that an evaluation uses."),
     INT("ppo.best_of", ppo.best_of, "0", 0, 1024, "completions",
         "Baseline of the report: best of 1, 2, 4, ... completions of the first policy by the "
-        "reward; "
-        "0: none."),
+        "reward; 0: none."),
     TEXT("ppo.judge", ppo.judge,
          "Folder of a second reward model, trained on other records, that evaluations ask too."),
     CHOICE("ppo.select", ppo.select, "\"auto\"", selections,
-           "Which policy is the result: the best by the judge or by the score on held-out prompts, "
-           "or the "
-           "last; \"auto\": the judge if there is one, else the score."),
+           "Which policy is the result: the best by the judge or by the score on held-out "
+           "prompts, or the last; \"auto\": the judge if there is one, else the score."),
     FLOAT("ppo.select_max_kl", ppo.select_max_kl, "0", 0, 1e6, "nats a sequence",
           "Policies farther than this from the reference are not selected; 0: no limit."),
     FLOAT("ppo.stop_kl", ppo.stop_kl, "0", 0, 1e6, "nats a sequence",
@@ -180,8 +170,8 @@ const OptionProgram ppo_program = {
     .name = "rlhf-ppo",
     .summary = "Trains a policy by PPO on the scores of a reward model.",
     .examples = "rlhf-ppo --config configs/demo-ppo.json\n"
-                "rlhf-ppo --model runs/sft/model --reward-model runs/reward/model "
-                "--data prompts.jsonl --output runs/ppo",
+                "rlhf-ppo --model runs/sft/model --reward-model runs/reward/model --data "
+                "prompts.jsonl --output runs/ppo",
     .table = tables,
     .tables = sizeof tables / sizeof *tables,
     .flag = flags,
@@ -229,8 +219,8 @@ bool ppo_config_check(const PpoConfig *config, Error *err) {
     }
     if (settings->train.dropout > 0) {
         return error_set(err, ERROR_CONFIG,
-                         "train.dropout is %g, but PPO compares log-probabilities and runs without "
-                         "dropout; set it to 0",
+                         "train.dropout is %g, but PPO compares log-probabilities and runs "
+                         "without dropout; set it to 0",
                          settings->train.dropout);
     }
     if (config->reward.model == NULL && config->reward.sources == NULL) {

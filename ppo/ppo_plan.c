@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ppo/ppo_sizes.h"
 
+#include "common/base/memory.h"
+
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
@@ -87,10 +89,10 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     WorkspacePlan training = {.tokens = sizes.rows, .sequences = sizes.rows, .training = true};
     WorkspacePlan reading = {.tokens = sizes.rows, .sequences = sizes.rows, .training = false};
     GeneratorPlan generator = {.rows = sizes.generator_rows, .context = sizes.generator_context};
-    size_t policy = weights(parts->policy) * (config->settings.train.ema > 0 ? 3 : 2) +
+    size_t policy = weights(parts->policy) * (config->settings.train.ema > 0 ? 2 : 1) +
                     optimizer_bytes(parts->policy);
     size_t critic =
-        parts->critic == NULL ? 0 : weights(parts->critic) * 2 + optimizer_bytes(parts->critic);
+        parts->critic == NULL ? 0 : weights(parts->critic) + optimizer_bytes(parts->critic);
     size_t passes =
         workspace_bytes(&parts->policy->config, &training) +
         workspace_bytes(&parts->reference->config, &reading) +
@@ -98,7 +100,10 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     size_t decoding = generator_bytes(&parts->policy->config, &generator);
     size_t rollouts = rollout_bytes(sizes.batch, sizes.per_group, sizes.max_tokens) +
                       rollout_bytes(sizes.trials, 1, sizes.max_tokens);
-    size_t reward = parts->source->bytes + (parts->judge == NULL ? 0 : parts->judge->bytes);
+    size_t reward = parts->source->work + (parts->judge == NULL ? 0 : parts->judge->work);
+    size_t models = weights(parts->policy) + weights(parts->reference) + parts->source->weights +
+                    (parts->critic == NULL ? 0 : weights(parts->critic)) +
+                    (parts->judge == NULL ? 0 : parts->judge->weights);
     stage_plan_line(plan, "prompts", "%zu to train on, %zu held out, longest %zu tokens",
                     parts->prompts, parts->held_outs, sizes.longest_prompt);
     stage_plan_line(plan, "iterations", "%lld of %zu completions of at most %zu tokens",
@@ -107,15 +112,15 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     stage_plan_line(plan, "updates", "%lld passes of %lld minibatches an iteration",
                     (long long)config->ppo.epochs, (long long)config->ppo.minibatches);
     stage_plan_line(plan, "micro-batch", "%zu tokens", sizes.rows);
-    stage_plan_bytes(plan, "policy and optimizer", policy);
-    stage_plan_bytes(plan, "critic and optimizer", critic);
-    stage_plan_bytes(plan, "reference", weights(parts->reference));
-    stage_plan_bytes(plan, "reward", reward);
+    stage_plan_bytes(plan, "models", models);
+    stage_plan_bytes(plan, "training the policy", policy);
+    stage_plan_bytes(plan, "training the critic", critic);
     stage_plan_bytes(plan, "passes", passes);
+    stage_plan_bytes(plan, "reward passes", reward);
     stage_plan_bytes(plan, "decoding", decoding);
     stage_plan_bytes(plan, "rollouts", rollouts);
-    stage_plan_bytes(plan, "memory in all",
-                     policy + critic + weights(parts->reference) + reward + passes + decoding +
-                         rollouts);
+    stage_plan_bytes(plan, "process now", mem_peak_rss());
+    stage_plan_bytes(plan, "predicted peak",
+                     mem_peak_rss() + policy + critic + passes + reward + decoding + rollouts);
     return str_ok(plan, err);
 }

@@ -97,7 +97,8 @@ RewardSource *reward_classifier_source(const char *folder, const char *label,
         classifier_free(&self->source);
         return NULL;
     }
-    self->source.bytes = reward_pass_bytes(&self->pass);
+    self->source.weights = reward_pass_weights(&self->pass);
+    self->source.work = reward_pass_work(&self->pass);
     self->source.longest = reward_pass_longest(&self->pass);
     return &self->source;
 }

@@ -66,7 +66,8 @@ RewardSource *reward_mix(RewardSource **source, const double *weight, size_t cou
     for (size_t k = 0; k < count; k++) {
         self->part[k] = source[k];
         self->weight[k] = weight[k];
-        self->source.bytes += source[k]->bytes;
+        self->source.weights += source[k]->weights;
+        self->source.work += source[k]->work;
         size_t longest = source[k]->longest;
         if (longest > 0 && (self->source.longest == 0 || longest < self->source.longest)) {
             self->source.longest = longest;

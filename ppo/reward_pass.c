@@ -67,9 +67,13 @@ static WorkspacePlan plan_of(const RewardPass *pass) {
     return (WorkspacePlan){.tokens = pass->rows, .sequences = pass->rows, .training = false};
 }
 
-size_t reward_pass_bytes(const RewardPass *pass) {
+size_t reward_pass_weights(const RewardPass *pass) {
+    return pass->model.count * sizeof(float);
+}
+
+size_t reward_pass_work(const RewardPass *pass) {
     WorkspacePlan plan = plan_of(pass);
-    return pass->model.count * sizeof(float) + workspace_bytes(&pass->model.config, &plan);
+    return workspace_bytes(&pass->model.config, &plan);
 }
 
 size_t reward_pass_longest(const RewardPass *pass) {

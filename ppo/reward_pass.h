@@ -30,8 +30,9 @@ bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
                       const RewardContext *context, Error *err);
 void reward_pass_close(RewardPass *pass);
 
-/* Bytes of weights and workspace. */
-size_t reward_pass_bytes(const RewardPass *pass);
+/* Bytes of weights; bytes that the first run will allocate. */
+size_t reward_pass_weights(const RewardPass *pass);
+size_t reward_pass_work(const RewardPass *pass);
 /* Most ids of the policy's tokenizer it can read, one place kept for EOS; 0 if it reads text. */
 size_t reward_pass_longest(const RewardPass *pass);
 

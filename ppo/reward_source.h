@@ -37,10 +37,10 @@ struct RewardSource {
     bool (*score)(RewardSource *source, const RewardItem *item, size_t n, double *score,
                   Error *err);
     void (*free)(RewardSource *source);
-    size_t bytes; /* memory it holds or will hold, for --dry-run */
-    size_t
-        longest; /* most ids of prompt and completion together, when it reads the policy's ids; 0:
-                         no limit */
+    size_t weights; /* bytes that it holds from the beginning */
+    size_t work;    /* bytes that it will allocate */
+    /* Most ids of prompt and completion together, when it reads the policy's ids; 0: no limit. */
+    size_t longest;
 };
 
 bool reward_score(RewardSource *source, const RewardItem *item, size_t n, double *score,

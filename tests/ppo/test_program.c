@@ -392,7 +392,7 @@ static void test_stop_and_plan(void **state) {
     run_ppo(&run, joined(folders.top, "planned"),
             (const char *const[]){"--reward-model", folders.reward, "--dry-run", NULL});
     assert_int_equal(run.status, 0);
-    assert_non_null(strstr(str_text(&run.out), "memory in all"));
+    assert_non_null(strstr(str_text(&run.out), "predicted peak"));
     assert_non_null(strstr(str_text(&run.out), "6 of 3 completions of at most 8 tokens"));
     assert_false(file_exists(joined(folders.top, "planned")));
     test_run_done(&run);
