@@ -11,7 +11,7 @@
 #include "common/model/family.h"
 
 enum {
-    LAYERS_LIMIT = 4096,
+    LAYERS_LIMIT = 1024,
     WIDTH_LIMIT = 1 << 17,
     INNER_LIMIT = 1 << 20,
     VOCABULARY_LIMIT = 1 << 22,

@@ -12,7 +12,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "tensors are copied as they lie in the file, which is little-endian");
 
-enum { HEADER_LIMIT = 100000000, NAME_LIMIT = 512, RANK_LIMIT = 8, LENGTH_BYTES = 8 };
+enum { HEADER_LIMIT = 100000000, LENGTH_BYTES = 8 };
 
 /* 2^53: beyond it a JSON number is no longer exact. */
 static const int64_t offset_limit = (int64_t)1 << 53;
@@ -49,11 +49,20 @@ static const struct {
 enum { TYPES = sizeof(types) / sizeof(types[0]) };
 
 static size_t type_index(TensorType type) {
+    CHECK(type != TENSOR_OTHER);
     size_t i = 0;
     while (types[i].type != type) {
         i++;
     }
     return i;
+}
+
+const char *tensor_type_name(TensorType type) {
+    return types[type_index(type)].name;
+}
+
+size_t tensor_type_bytes(TensorType type) {
+    return types[type_index(type)].bits / 8;
 }
 
 static bool fault(const SafeTensors *file, Error *err, const char *text) {
@@ -115,9 +124,10 @@ static bool tensor_shape(const SafeTensors *file, const cJSON *item, Tensor *ten
     tensor->count = 1;
     for (const cJSON *size = shape->child; size != NULL; size = size->next) {
         int64_t value;
-        if (tensor->rank == RANK_LIMIT) {
+        if (tensor->rank == TENSOR_RANK_LIMIT) {
             return error_at(err, ERROR_DATA, file->path, 0, 0,
-                            "tensor '%s': more than %d dimensions", tensor->name, RANK_LIMIT);
+                            "tensor '%s': more than %d dimensions", tensor->name,
+                            TENSOR_RANK_LIMIT);
         }
         if (!json_integer(size, 0, offset_limit, &value)) {
             return error_at(err, ERROR_DATA, file->path, 0, 0,
@@ -151,10 +161,10 @@ static bool tensor_shape(const SafeTensors *file, const cJSON *item, Tensor *ten
 static bool tensor_read(const SafeTensors *file, const cJSON *item, const unsigned char *base,
                         size_t size, Tensor *tensor, Error *err) {
     char what[80];
-    if (strlen(item->string) > NAME_LIMIT) {
+    if (strlen(item->string) > TENSOR_NAME_LIMIT) {
         return error_at(err, ERROR_DATA, file->path, 0, 0,
                         "the name of a tensor has %zu bytes, more than %d: '%.64s...'",
-                        strlen(item->string), NAME_LIMIT, item->string);
+                        strlen(item->string), TENSOR_NAME_LIMIT, item->string);
     }
     tensor->name = mem_strdup(item->string, err);
     if (tensor->name == NULL) {
@@ -226,6 +236,24 @@ static int by_offset(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+static int by_name(const void *a, const void *b) {
+    const Tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static bool sort(SafeTensors *file, Error *err) {
+    qsort(file->tensor, file->tensors, sizeof(Tensor), by_offset);
+    file->named = mem_alloc(file->tensors, sizeof *file->named, err);
+    if (file->named == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < file->tensors; i++) {
+        file->named[i] = &file->tensor[i];
+    }
+    qsort(file->named, file->tensors, sizeof *file->named, by_name);
+    return true;
+}
+
 /* The tensors, sorted, cover the data from 0 to its end. */
 static bool cover_check(const SafeTensors *file, const unsigned char *base, size_t size,
                         Error *err) {
@@ -282,8 +310,7 @@ static bool header_read(SafeTensors *file, const char *header, size_t n, Error *
             goto done;
         }
     }
-    qsort(file->tensor, file->tensors, sizeof(Tensor), by_offset);
-    ok = cover_check(file, base, size, err);
+    ok = sort(file, err) && cover_check(file, base, size, err);
 done:
     cJSON_Delete(tree);
     return ok;
@@ -329,18 +356,20 @@ void safetensors_close(SafeTensors *file) {
         free(file->tensor[i].name);
     }
     free(file->tensor);
+    free(file->named);
     free(file->path);
     file_unmap(&file->map);
     *file = (SafeTensors){0};
 }
 
+static int name_order(const void *name, const void *tensor) {
+    return strcmp(name, (*(const Tensor *const *)tensor)->name);
+}
+
 const Tensor *safetensors_find(const SafeTensors *file, const char *name) {
-    for (size_t i = 0; i < file->tensors; i++) {
-        if (strcmp(file->tensor[i].name, name) == 0) {
-            return &file->tensor[i];
-        }
-    }
-    return NULL;
+    const Tensor **found =
+        bsearch(name, file->named, file->tensors, sizeof *file->named, name_order);
+    return found != NULL ? *found : NULL;
 }
 
 static float float_from_half(uint16_t half) {
@@ -407,109 +436,4 @@ bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, floa
         }
     }
     return true;
-}
-
-typedef struct Entry {
-    char *name; /* owned */
-    TensorType type;
-    size_t shape[RANK_LIMIT];
-    int rank;
-    size_t bytes;
-    const void *data; /* borrowed */
-} Entry;
-
-struct SafeTensorsWriter {
-    Entry *entry; /* owned */
-    size_t entries, capacity;
-};
-
-SafeTensorsWriter *safetensors_writer_create(Error *err) {
-    return mem_alloc(1, sizeof(SafeTensorsWriter), err);
-}
-
-void safetensors_writer_free(SafeTensorsWriter *writer) {
-    if (writer == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < writer->entries; i++) {
-        free(writer->entry[i].name);
-    }
-    free(writer->entry);
-    free(writer);
-}
-
-bool safetensors_writer_add(SafeTensorsWriter *writer, const char *name, TensorType type,
-                            const size_t *shape, int rank, const void *data, Error *err) {
-    CHECK(type != TENSOR_OTHER && rank >= 0 && rank <= RANK_LIMIT && strlen(name) <= NAME_LIMIT);
-    if (!mem_reserve(&writer->entry, &writer->capacity, writer->entries + 1, sizeof(Entry), err)) {
-        return false;
-    }
-    Entry *entry = &writer->entry[writer->entries];
-    *entry = (Entry){.type = type, .rank = rank, .data = data};
-    entry->bytes = types[type_index(type)].bits / 8;
-    for (int i = 0; i < rank; i++) {
-        entry->shape[i] = shape[i];
-        entry->bytes = mem_mul(entry->bytes, shape[i]);
-    }
-    CHECK(entry->bytes != SIZE_MAX);
-    entry->name = mem_strdup(name, err);
-    if (entry->name == NULL) {
-        return false;
-    }
-    writer->entries++;
-    return true;
-}
-
-static int by_alignment(const void *a, const void *b) {
-    const Entry *x = a, *y = b;
-    size_t bits_x = types[type_index(x->type)].bits, bits_y = types[type_index(y->type)].bits;
-    if (bits_x != bits_y) {
-        return bits_x > bits_y ? -1 : 1;
-    }
-    return strcmp(x->name, y->name);
-}
-
-static void header_write(const SafeTensorsWriter *writer, Str *out) {
-    size_t at = 0;
-    str_append(out, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (size_t i = 0; i < writer->entries; i++) {
-        const Entry *entry = &writer->entry[i];
-        str_append_char(out, ',');
-        json_put_string(out, entry->name, strlen(entry->name));
-        str_appendf(out, ":{\"dtype\":\"%s\",\"shape\":[", types[type_index(entry->type)].name);
-        for (int d = 0; d < entry->rank; d++) {
-            str_appendf(out, "%s%zu", d > 0 ? "," : "", entry->shape[d]);
-        }
-        str_appendf(out, "],\"data_offsets\":[%zu,%zu]}", at, at + entry->bytes);
-        at += entry->bytes;
-    }
-    str_append_char(out, '}');
-    while (out->size % 8 != 0 && !out->failed) {
-        str_append_char(out, ' ');
-    }
-}
-
-bool safetensors_writer_commit(SafeTensorsWriter *writer, const char *path, char *hash,
-                               Error *err) {
-    qsort(writer->entry, writer->entries, sizeof(Entry), by_alignment);
-    for (size_t i = 1; i < writer->entries; i++) {
-        CHECK(strcmp(writer->entry[i - 1].name, writer->entry[i].name) != 0 ||
-              writer->entry[i - 1].type != writer->entry[i].type);
-    }
-    Str header = {0};
-    FileWriter file = {0};
-    header_write(writer, &header);
-    uint64_t n = header.size;
-    bool ok = str_ok(&header, err) && file_writer_open(&file, path, err);
-    if (ok) {
-        ok = file_writer_put(&file, &n, sizeof(n), err) &&
-             file_writer_put(&file, header.data, header.size, err);
-        for (size_t i = 0; i < writer->entries && ok; i++) {
-            ok = file_writer_put(&file, writer->entry[i].data, writer->entry[i].bytes, err);
-        }
-        ok = ok && file_writer_commit(&file, hash, err);
-        file_writer_abort(&file);
-    }
-    str_done(&header);
-    return ok;
 }

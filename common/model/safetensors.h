@@ -19,15 +19,28 @@
 #include "common/base/file.h"
 
 typedef enum TensorType {
-    TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_F64, TENSOR_I64, TENSOR_I32, TENSOR_U64, TENSOR_U8,
+    TENSOR_F32,
+    TENSOR_F16,
+    TENSOR_BF16,
+    TENSOR_F64,
+    TENSOR_I64,
+    TENSOR_I32,
+    TENSOR_U64,
+    TENSOR_U8,
     TENSOR_OTHER, /* known to the format, not to us: BOOL, I8, I16, U16, U32, F8, C64 ... */
 } TensorType;
+
+/* "F32" and the size of an element; not for TENSOR_OTHER. */
+const char *tensor_type_name(TensorType type);
+size_t tensor_type_bytes(TensorType type);
+
+enum { TENSOR_NAME_LIMIT = 512, TENSOR_RANK_LIMIT = 8 }; /* bytes of a name, dimensions */
 
 typedef struct Tensor {
     char *name; /* owned by the SafeTensors */
     TensorType type;
     int rank;
-    size_t shape[8];
+    size_t shape[TENSOR_RANK_LIMIT];
     size_t count;
     const unsigned char *data; /* inside the mapping; may be unaligned */
     size_t bytes;
@@ -36,7 +49,8 @@ typedef struct Tensor {
 typedef struct SafeTensors {
     char *path;
     FileMap map;
-    Tensor *tensor; /* in file order */
+    Tensor *tensor;       /* in file order */
+    const Tensor **named; /* the same sorted by name */
     size_t tensors;
 } SafeTensors;
 
@@ -45,8 +59,8 @@ void safetensors_close(SafeTensors *file);
 const Tensor *safetensors_find(const SafeTensors *file, const char *name);
 /* Copies a tensor out as float; F32, F16 and BF16 only, the count must match. Non-finite values are
  * ERROR_DATA unless allowed. */
-bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out, size_t count,
-                             bool allow_nonfinite, Error *err);
+bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out,
+                             size_t count, bool allow_nonfinite, Error *err);
 
 /* Writing: add tensors (data is borrowed until commit), then commit. Metadata {"format":"pt"} always;
  * tensors sorted by alignment of the type, descending, then by name; header padded to 8 bytes. */

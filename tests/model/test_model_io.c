@@ -378,7 +378,7 @@ static void test_no_weights(void **state) {
 static void test_absurd(void **state) {
     (void)state;
     const char config[] = "{\"model_type\":\"gpt2\",\"vocab_size\":4000000,\"n_positions\":4000000,"
-                          "\"n_embd\":131072,\"n_layer\":4096,\"n_head\":1}";
+                          "\"n_embd\":131072,\"n_layer\":1024,\"n_head\":1}";
     const char *folder = test_folder();
     test_file(folder, "config.json", config, sizeof config - 1);
     copy_file(fixture, folder, "model.safetensors");
