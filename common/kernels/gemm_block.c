@@ -173,12 +173,14 @@ static inline __attribute__((always_inline)) void pack(float *restrict to, const
 }
 
 /* C[m, n] = alpha a b + beta C of one block, b packed or (loose, rows ldb apart) as it lies but for the
- * columns that the edge cuts. Rows of A that lie as they are wanted are read in place too; only those
- * that the edge cuts are packed. */
+ * columns that the edge cuts. Rows of A that lie as they are wanted are read in place too, unless their
+ * distance would make them fight for the same places of the cache; only those that the edge cuts are
+ * packed then. */
 static void multiply_block(Transpose ta, const float *a, size_t lda, const float *loose, size_t ldb,
                            size_t m, size_t n, size_t k, float *c, size_t ldc, float alpha,
                            float beta) {
-    bool in_place = DIRECT && ta == PLAIN && lda > 1 && loose == NULL;
+    bool in_place =
+        DIRECT && ta == PLAIN && lda > 1 && loose == NULL && (k <= 128 || lda % 256 != 0);
     size_t whole = m - m % TILE_ROWS;
     size_t first = in_place ? whole : 0; /* of the packed rows */
     pack(packed_a, ta == PLAIN ? a + first * lda : a + first, lda, ta == PLAIN, m - first, k,
@@ -220,7 +222,8 @@ static void serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, flo
         scale(m, n, beta, c, ldc);
         return;
     }
-    bool once = tb == PLAIN && m <= TILE_ROWS; /* B is read once: packing it would not pay */
+    /* B is read once: packing it would only pay for rows so long that each begins on another page. */
+    bool once = tb == PLAIN && m <= TILE_ROWS && ldb <= 1024;
     for (size_t j = 0; j < n; j += BLOCK_COLUMNS) {
         size_t columns = least(BLOCK_COLUMNS, n - j);
         for (size_t p = 0; p < k; p += BLOCK_K) {
