@@ -35,6 +35,7 @@ typedef enum StepKind {
     STEP_LINK,
     STEP_MODE,
     STEP_SPARSE,
+    STEP_DISK,
 } StepKind;
 
 typedef struct Step {
@@ -81,6 +82,9 @@ typedef struct Step {
 /* A file of this length without content. */
 #define SPARSE(name, length)                                                                       \
     { STEP_SPARSE, name, NULL, 0, NULL, length }
+/* A folder on a disk of its own of so many bytes; where none can be mounted, the row is skipped. */
+#define DISK(name, bytes)                                                                          \
+    { STEP_DISK, name, NULL, 0, NULL, bytes }
 
 typedef struct BadInput {
     const char *name;
@@ -89,7 +93,8 @@ typedef struct BadInput {
     const char *part; /* of stderr */
     Step step[8];
     long file_limit;   /* bytes a file may have (RLIMIT_FSIZE); 0: no limit */
-    bool writes;       /* the folder may change: the failure comes in the middle of a run */
+    bool writes;       /* the folder may change: the failure comes in the middle of a run;
+                        * but no temporary file stays */
     bool unprivileged; /* of no use to root, whom no permission stops */
 } BadInput;
 
