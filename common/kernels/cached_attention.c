@@ -50,8 +50,8 @@ static void store_rows(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
-/* Positions in the page that begins at `position` of a row which sees `seen` positions. A page of the
- * prompt ends with the prompt. */
+/* Positions in the page that begins at `position` of a row which sees `seen` positions. A page of
+ * the prompt ends with the prompt. */
 static size_t page_extent(const CachedRow *row, size_t position, size_t seen) {
     size_t end =
         position < row->shared_tokens && row->shared_tokens < seen ? row->shared_tokens : seen;

@@ -2,9 +2,8 @@
 #include "common/kernels/embedding.h"
 
 #include "common/base/parallel.h"
+#include "common/kernels/grain.h"
 #include "common/kernels/rows.h"
-
-enum { ROW_GRAIN = 16, COLUMN_GRAIN = 16 };
 
 typedef struct Embedding {
     const RowKernels *row;
@@ -33,7 +32,7 @@ void embedding_forward(float *y, const int32_t *id, const uint32_t *position, co
                    .id = id,
                    .position = position,
                    .width = width};
-    parallel_for(rows, ROW_GRAIN, forward, &e);
+    parallel_for(rows, row_grain(width), forward, &e);
 }
 
 /* Each thread owns some columns of the tables, so that no row is written by two. */
@@ -62,5 +61,5 @@ void embedding_backward(float *dtoken, float *dplace, const int32_t *id, const u
                    .position = position,
                    .rows = rows,
                    .width = width};
-    parallel_for(width, COLUMN_GRAIN, backward, &e);
+    parallel_for(width, column_grain(rows), backward, &e);
 }

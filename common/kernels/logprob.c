@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "common/base/parallel.h"
+#include "common/kernels/grain.h"
 #include "common/kernels/rows.h"
 
 typedef struct Rows {
@@ -56,7 +57,7 @@ void logprob_forward(float *logprob, float *entropy, float *correct, float *lse,
               .logits_in = logits,
               .target = target,
               .vocabulary = vocabulary};
-    parallel_for(n, 1, forward, &r);
+    parallel_for(n, row_grain(vocabulary), forward, &r);
 }
 
 static void backward(void *context, size_t begin, size_t end, int thread) {
@@ -84,5 +85,5 @@ void logprob_backward(float *logits, const float *lse, const float *entropy, con
               .dentropy = dentropy,
               .target = target,
               .vocabulary = vocabulary};
-    parallel_for(n, 1, backward, &r);
+    parallel_for(n, row_grain(vocabulary), backward, &r);
 }

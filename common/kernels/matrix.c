@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "common/base/parallel.h"
+#include "common/kernels/grain.h"
 
-enum { ROW_GRAIN = 16, FLAT_GRAIN = 4096, COLUMN_GRAIN = 16, ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
+enum { ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
 
 typedef struct Work {
     const RowKernels *row;
@@ -32,7 +33,7 @@ static void start(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_start(float *y, const float *x, const float *b, size_t rows, size_t width) {
     Work w = {.row = row_kernels(), .y = y, .a = x, .b = b, .width = width};
-    parallel_for(rows, ROW_GRAIN, start, &w);
+    parallel_for(rows, row_grain(width), start, &w);
 }
 
 static void bias_gelu(void *context, size_t begin, size_t end, int thread) {
@@ -45,7 +46,7 @@ static void bias_gelu(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_bias_gelu(float *x, float *y, const float *b, size_t rows, size_t width) {
     Work w = {.row = row_kernels(), .x = x, .y = y, .b = b, .width = width};
-    parallel_for(rows, ROW_GRAIN, bias_gelu, &w);
+    parallel_for(rows, row_grain(width), bias_gelu, &w);
 }
 
 static void gelu_backward(void *context, size_t begin, size_t end, int thread) {
@@ -56,7 +57,7 @@ static void gelu_backward(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_gelu_backward(float *dx, const float *x, const float *dy, size_t count) {
     Work w = {.row = row_kernels(), .y = dx, .a = x, .b = dy};
-    parallel_for(count, FLAT_GRAIN, gelu_backward, &w);
+    parallel_for(count, PIECE_FLOATS, gelu_backward, &w);
 }
 
 static void add(void *context, size_t begin, size_t end, int thread) {
@@ -67,7 +68,7 @@ static void add(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_add(float *y, const float *a, const float *b, size_t count) {
     Work w = {.row = row_kernels(), .y = y, .a = a, .b = b};
-    parallel_for(count, FLAT_GRAIN, add, &w);
+    parallel_for(count, PIECE_FLOATS, add, &w);
 }
 
 /* Rows are summed in blocks, so that rounding grows with the number of blocks, not of rows. */
@@ -89,7 +90,7 @@ static void column_sum(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width) {
     Work w = {.row = row_kernels(), .y = sum, .a = x, .rows = rows, .width = width};
-    parallel_for(width, COLUMN_GRAIN, column_sum, &w);
+    parallel_for(width, column_grain(rows), column_sum, &w);
 }
 
 static void gather(void *context, size_t begin, size_t end, int thread) {
@@ -102,7 +103,7 @@ static void gather(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_gather(float *y, const float *x, const size_t *row, size_t n, size_t width) {
     Work w = {.y = y, .a = x, .index = row, .width = width};
-    parallel_for(n, ROW_GRAIN, gather, &w);
+    parallel_for(n, row_grain(width), gather, &w);
 }
 
 static void scatter_add(void *context, size_t begin, size_t end, int thread) {
@@ -115,7 +116,7 @@ static void scatter_add(void *context, size_t begin, size_t end, int thread) {
 
 void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width) {
     Work w = {.row = row_kernels(), .y = x, .a = y, .index = row, .width = width};
-    parallel_for(n, ROW_GRAIN, scatter_add, &w);
+    parallel_for(n, row_grain(width), scatter_add, &w);
 }
 
 uint32_t dropout_threshold(float rate) {
@@ -149,5 +150,5 @@ void dropout_apply(float *y, const float *x, const Dropout *dropout, uint32_t si
                    size_t width) {
     Work w = {
         .row = row_kernels(), .y = y, .a = x, .dropout = dropout, .site = site, .width = width};
-    parallel_for(rows, ROW_GRAIN, apply, &w);
+    parallel_for(rows, row_grain(width), apply, &w);
 }

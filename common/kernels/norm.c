@@ -2,6 +2,7 @@
 #include "common/kernels/norm.h"
 
 #include "common/base/parallel.h"
+#include "common/kernels/grain.h"
 #include "common/kernels/rows.h"
 
 typedef struct Norm {
@@ -13,7 +14,7 @@ typedef struct Norm {
     size_t rows, width;
 } Norm;
 
-enum { ROW_GRAIN = 16, COLUMN_GRAIN = 16, ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
+enum { ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
 
 static void forward(void *context, size_t begin, size_t end, int thread) {
     const Norm *n = context;
@@ -35,7 +36,7 @@ void layernorm_forward(float *y, float *mean, float *rstd, const float *x, const
               .b = b,
               .epsilon = epsilon,
               .width = width};
-    parallel_for(rows, ROW_GRAIN, forward, &n);
+    parallel_for(rows, row_grain(width), forward, &n);
 }
 
 static void backward(void *context, size_t begin, size_t end, int thread) {
@@ -57,7 +58,7 @@ void layernorm_backward(float *dx, const float *dy, const float *x, const float 
               .rstd_in = rstd,
               .w = w,
               .width = width};
-    parallel_for(rows, ROW_GRAIN, backward, &n);
+    parallel_for(rows, row_grain(width), backward, &n);
 }
 
 /* Columns [begin, end), at most COLUMN_BLOCK of them at a time; rows are summed in blocks so that the
@@ -96,5 +97,5 @@ void layernorm_backward_parameters(float *dw, float *db, const float *dy, const 
               .rstd_in = rstd,
               .rows = rows,
               .width = width};
-    parallel_for(width, COLUMN_GRAIN, parameters, &n);
+    parallel_for(width, column_grain(rows), parameters, &n);
 }

@@ -54,7 +54,7 @@ static void set_up(Setup *s, float dropout) {
     s->attention.scratch = calloc(8 * attention_scratch(KEYS), sizeof(float));
     assert_non_null(s->attention.scratch);
     add(s, 1, -1);
-    add(s, 33, -1); /* one row more than a block */
+    add(s, 43, -1); /* one row more than a block */
     add(s, 37, -1);
     add(s, 1, 2);
     add(s, 40, 2);
