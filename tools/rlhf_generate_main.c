@@ -23,8 +23,8 @@ typedef struct Config {
 /* clang-format off */
 static const Option rows[] = {
     {"prompt", OPTION_STRING, AT(prompt), "null",
-     .help = "One prompt instead of a file. With neither, prompts are read from standard input line by "
-             "line and answered as text."},
+     .help = "One prompt instead of a file. With neither, prompts are read from standard input "
+             "line by line and answered as text."},
     {"generation.samples", OPTION_INT, AT(samples), "1", 1, 1e6, .unit = "completions a prompt",
      .help = "Completions of each prompt, which is computed once for all of them."},
     {"generation.greedy", OPTION_BOOL, AT(greedy), "false",
@@ -135,8 +135,8 @@ static bool encode(Job *job, Error *err) {
     return true;
 }
 
-/* Appends the bytes of the ids. Special tokens have none, nor have ids that the model knows beyond its
- * tokenizer's vocabulary. */
+/* Appends the bytes of the ids. Special tokens have none, nor have ids that the model knows beyond
+ * its tokenizer's vocabulary. */
 static void put_bytes(const Tokenizer *tokenizer, const int32_t *id, size_t count, Str *out) {
     for (size_t i = 0; i < count; i++) {
         size_t n;
@@ -158,7 +158,8 @@ static size_t stop_at(const StringList *stop, const Str *text) {
     return end;
 }
 
-/* Whether the newest token completes one of the stop texts. Only the end of the text is looked at. */
+/* Whether the newest token completes one of the stop texts. Only the end of the text is looked at.
+ * */
 static bool stop_text(void *context, size_t prompt, size_t sample, const int32_t *id,
                       size_t count) {
     const Job *job = context;
@@ -182,7 +183,8 @@ static bool stop_text(void *context, size_t prompt, size_t sample, const int32_t
     return hit;
 }
 
-/* Text of a completion, without its end and from a stop text on; what is no UTF-8 becomes U+FFFD. */
+/* Text of a completion, without its end and from a stop text on; what is no UTF-8 becomes U+FFFD.
+ * */
 static bool completion_text(const Job *job, const Completion *completion, Str *text, Error *err) {
     const Tokenizer *tokenizer = job->tool->tokenizer;
     Tokens known = {0};
@@ -353,7 +355,8 @@ static bool answer(Job *job, char *line, Completion *out, Error *err) {
     return ok;
 }
 
-/* Lines of standard input as prompts. On a terminal a prompt that cannot be answered only says why. */
+/* Lines of standard input as prompts. On a terminal a prompt that cannot be answered only says why.
+ * */
 static bool run_interactive(Job *job, Error *err) {
     bool terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
     char *line = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the small programs that run a model share: their common options, a model folder opened with its
- * tokenizer and layout, and JSON lines as output.
+ * What the small programs that run a model share: their common options, a model folder opened with
+ * its tokenizer and layout, and JSON lines as output.
  */
 #ifndef RLHF_TOOLS_TOOL_H
 #define RLHF_TOOLS_TOOL_H
@@ -47,8 +47,8 @@ typedef struct Tool {
     int32_t eos; /* what ends a completion; -1: nothing does */
 } Tool;
 
-/* Log, threads, and the folder --model names. head as in model_load. The tokenizer must not know more
- * ids than the model. The model's EOS becomes the layout's. */
+/* Log, threads, and the folder --model names. head as in model_load. The tokenizer must not know
+ * more ids than the model. The model's EOS becomes the layout's. */
 bool tool_open(Tool *tool, const ToolConfig *config, int head, Error *err);
 void tool_close(Tool *tool);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * ModelConfig: the numbers that fix a transformer's shape and mathematics, read from and written to
- * config.json. Unknown keys survive a round trip. What the code does not compute is refused by name.
+ * config.json. Unknown keys survive a round trip. What the code does not compute is refused by
+ * name.
  *
  * Letters used for sizes everywhere below: N tokens of a batch, S sequences, C width, L layers,
  * H heads, D head size, F feed-forward width, V vocabulary, T context length.
@@ -44,11 +45,13 @@ typedef struct ModelConfig {
  * vocabulary reads as -1: the model cannot say it. What `architectures` says becomes `head`. */
 bool model_config_read(ModelConfig *config, const char *folder, Error *err);
 /* Writes config.json (and generation_config.json for an LM), keeping unknown keys of config->json.
- * Values that mean what the file said keep their spelling. With HEAD_SCORES pad_token_id is written as
- * an id other than EOS (pad, else 0, else 1): transformers skips trailing pads and must see the EOS. */
+ * Values that mean what the file said keep their spelling. With HEAD_SCORES pad_token_id is written
+ * as an id other than EOS (pad, else 0, else 1): transformers skips trailing pads and must see the
+ * EOS. */
 bool model_config_write(const ModelConfig *config, const char *folder, Error *err);
 void model_config_done(ModelConfig *config);
-/* Gives the configuration another head, without label names, bias or regression. labels: 0 for HEAD_LM. */
+/* Gives the configuration another head, without label names, bias or regression. labels: 0 for
+ * HEAD_LM. */
 void model_config_set_head(ModelConfig *config, HeadKind head, size_t labels);
 bool model_config_copy(ModelConfig *to, const ModelConfig *from, Error *err);
 /* Checks ranges and divisibility; ERROR_CONFIG or ERROR_DATA naming the key. */

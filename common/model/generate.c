@@ -36,8 +36,8 @@ static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorP
     g->head_rows = LOGITS_FLOATS / g->vocabulary;
     g->head_rows = g->head_rows < 1 ? 1 : g->head_rows > g->rows ? g->rows : g->head_rows;
     g->row_pages = pages_for(g->context);
-    /* Each live prompt has a row of its own to pay for it; a prompt and a completion that together fill
-     * the context take at most one page more than the context does. */
+    /* Each live prompt has a row of its own to pay for it; a prompt and a completion that together
+     * fill the context take at most one page more than the context does. */
     g->pages = mem_mul(g->rows, g->row_pages + 1);
     g->threads = parallel_threads();
 }
@@ -210,7 +210,8 @@ static bool row_start(Job *job, size_t index, LivePrompt *live, Error *err) {
     return completion->logprob != NULL;
 }
 
-/* Runs the pass over the rows gathered so far and keeps the hidden rows of prompts that end there. */
+/* Runs the pass over the rows gathered so far and keeps the hidden rows of prompts that end there.
+ * */
 static void prefill_flush(Job *job, size_t n) {
     Generator *g = job->g;
     generator_pass(g, job->model, n);
@@ -221,8 +222,8 @@ static void prefill_flush(Job *job, size_t n) {
     }
 }
 
-/* Appends a prompt's tokens to the rows of the pass, running it whenever it is full. A prompt may be cut
- * anywhere: what stands before is in the cache. */
+/* Appends a prompt's tokens to the rows of the pass, running it whenever it is full. A prompt may
+ * be cut anywhere: what stands before is in the cache. */
 static void prefill_add(Job *job, const LivePrompt *live, size_t *n) {
     Generator *g = job->g;
     const Prompt *prompt = &job->prompt[live->prompt];

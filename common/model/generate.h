@@ -2,10 +2,11 @@
  *
  * Generation: sampling completions with a KV cache in continuous batches.
  *
- * A prompt sampled n times is computed once; its keys and values are shared. A finished row leaves at
- * once and the next waiting sample takes its place. Every random number is a function of (seed, purpose,
- * step, record, sample, position), and no kernel's result for a row depends on other rows: which rows
- * run together, in which order and on how many threads, changes no bit of what a row says.
+ * A prompt sampled n times is computed once; its keys and values are shared. A finished row leaves
+ * at once and the next waiting sample takes its place. Every random number is a function of (seed,
+ * purpose, step, record, sample, position), and no kernel's result for a row depends on other rows:
+ * which rows run together, in which order and on how many threads, changes no bit of what a row
+ * says.
  */
 #ifndef RLHF_MODEL_GENERATE_H
 #define RLHF_MODEL_GENERATE_H
@@ -69,8 +70,9 @@ Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan
 void generator_free(Generator *generator);
 
 /* Samples `samples` completions of each prompt. out has prompts * samples places, filled in order
- * (prompt-major); each is released with completion_done. A prompt longer than the context leaves room
- * for is ERROR_DATA. `progress` (may be NULL) is called with the number of finished completions. */
+ * (prompt-major); each is released with completion_done. A prompt longer than the context leaves
+ * room for is ERROR_DATA. `progress` (may be NULL) is called with the number of finished
+ * completions. */
 bool generate(Generator *generator, const Model *model, const Prompt *prompt, size_t prompts,
               size_t samples, const Sampling *sampling, StopCheck *stop, void *stop_context,
               void (*progress)(void *, size_t done), void *progress_context, Completion *out,
@@ -91,10 +93,10 @@ typedef struct SamplingScratch {
     uint32_t *order; /* [V] */
 } SamplingScratch;
 
-/* The filters alone: logits[V] are overwritten by probabilities after repetition penalty, masked EOS,
- * temperature, top-k, top-p and min-p, in Hugging Face's order. Equal logits at the edge of top-k are
- * all kept; at the edge of top-p the lower ids are. greedy: all on the largest (of a tie, the lowest
- * id). history may be NULL: no penalty, no mask. */
+/* The filters alone: logits[V] are overwritten by probabilities after repetition penalty, masked
+ * EOS, temperature, top-k, top-p and min-p, in Hugging Face's order. Equal logits at the edge of
+ * top-k are all kept; at the edge of top-p the lower ids are. greedy: all on the largest (of a tie,
+ * the lowest id). history may be NULL: no penalty, no mask. */
 void sampling_distribution(const Sampling *sampling, const SamplingHistory *history, float *logits,
                            size_t vocabulary, const SamplingScratch *scratch);
 

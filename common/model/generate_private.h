@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inside of a Generator: its memory, and the pass of single rows over the cache of pages. generate.c
- * decides which rows run, generate_pass.c computes them.
+ * The inside of a Generator: its memory, and the pass of single rows over the cache of pages.
+ * generate.c decides which rows run, generate_pass.c computes them.
  */
 #ifndef RLHF_MODEL_GENERATE_PRIVATE_H
 #define RLHF_MODEL_GENERATE_PRIVATE_H
@@ -66,8 +66,8 @@ struct Generator {
     float *logprob;     /* [rows] */
 };
 
-/* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on the
- * way; normed [n, C] is then what the head reads. */
+/* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on
+ * the way; normed [n, C] is then what the head reads. */
 void generator_pass(Generator *generator, const Model *model, size_t n);
 
 /* logits [n, V] of n <= head_rows rows of hidden. */

@@ -305,7 +305,8 @@ static bool values_read(const Match *match, Error *err) {
     return head_check(match, err);
 }
 
-/* Says what head the caller gets from what the folder has; *fresh when its score head is not there. */
+/* Says what head the caller gets from what the folder has; *fresh when its score head is not there.
+ * */
 static bool head_choose(ModelConfig *config, const char *folder, int head, size_t labels,
                         bool *fresh, Error *err) {
     bool scores = config->head == HEAD_SCORES;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The two halves of model_create, apart for readers: a file is compared with the layout before memory
- * is asked for, so that a configuration with absurd sizes costs nothing.
+ * The two halves of model_create, apart for readers: a file is compared with the layout before
+ * memory is asked for, so that a configuration with absurd sizes costs nothing.
  */
 #ifndef RLHF_MODEL_PARAMETERS_H
 #define RLHF_MODEL_PARAMETERS_H

@@ -92,8 +92,8 @@ static void shape_text(const Tensor *tensor, Str *out) {
     str_append_char(out, ']');
 }
 
-/* dtype, shape and nothing that does not fit: fills type, rank, shape, count and, through *bytes, the
- * extent that they call for. */
+/* dtype, shape and nothing that does not fit: fills type, rank, shape, count and, through *bytes,
+ * the extent that they call for. */
 static bool tensor_shape(const SafeTensors *file, const cJSON *item, Tensor *tensor,
                          const char **type_name, size_t *bytes, Error *err) {
     char what[80];
@@ -428,6 +428,8 @@ bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, floa
             out[i] = float_at(tensor, i);
         }
     }
+    file_map_release(&file->map, (size_t)((const unsigned char *)tensor->data - file->map.data),
+                     tensor->bytes);
     for (size_t i = 0; i < count && !allow_nonfinite; i++) {
         if (!isfinite(out[i])) {
             return error_at(err, ERROR_DATA, file->path, 0, 0,

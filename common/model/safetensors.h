@@ -2,11 +2,12 @@
  *
  * safetensors: u64 little-endian N, N bytes of JSON header, then the tensors' bytes.
  *
- * The reader accepts a file only if: N <= 100,000,000 and 8 + N <= file size; the header is one JSON
- * object in valid UTF-8 that begins with '{' and is padded only by spaces; keys are unique; __metadata__
- * maps strings to strings; each tensor has dtype, shape and data_offsets; tensors, sorted by offset,
- * cover the data exactly from 0 to its end without hole or overlap; shape times element size, computed
- * without overflow, equals the extent. Every fault names the tensor and both numbers.
+ * The reader accepts a file only if: N <= 100,000,000 and 8 + N <= file size; the header is one
+ * JSON object in valid UTF-8 that begins with '{' and is padded only by spaces; keys are unique;
+ * __metadata__ maps strings to strings; each tensor has dtype, shape and data_offsets; tensors,
+ * sorted by offset, cover the data exactly from 0 to its end without hole or overlap; shape times
+ * element size, computed without overflow, equals the extent. Every fault names the tensor and both
+ * numbers.
  */
 #ifndef RLHF_MODEL_SAFETENSORS_H
 #define RLHF_MODEL_SAFETENSORS_H
@@ -62,8 +63,9 @@ const Tensor *safetensors_find(const SafeTensors *file, const char *name);
 bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out,
                              size_t count, bool allow_nonfinite, Error *err);
 
-/* Writing: add tensors (data is borrowed until commit), then commit. Metadata {"format":"pt"} always;
- * tensors sorted by alignment of the type, descending, then by name; header padded to 8 bytes. */
+/* Writing: add tensors (data is borrowed until commit), then commit. Metadata {"format":"pt"}
+ * always; tensors sorted by alignment of the type, descending, then by name; header padded to 8
+ * bytes. */
 typedef struct SafeTensorsWriter SafeTensorsWriter;
 SafeTensorsWriter *safetensors_writer_create(Error *err);
 bool safetensors_writer_add(SafeTensorsWriter *writer, const char *name, TensorType type,

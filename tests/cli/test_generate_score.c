@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * rlhf-generate and rlhf-score on a small random model: what they print is what the library computes,
- * and what they refuse.
+ * rlhf-generate and rlhf-score on a small random model: what they print is what the library
+ * computes, and what they refuse.
  */
 #include <math.h>
 #include <stdio.h>

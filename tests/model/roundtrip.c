@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * roundtrip FROM HEAD TO ID...: reads a model folder with the given head (lm, scores, both; scores may
- * have a number of labels behind it, as in scores3), gives a fresh score head random weights and a bias,
- * writes the folder TO, and prints what the pass computes for the ids: log-probs of the next id and, with
- * a score head, the scores at every id, bias included. For roundtrip.py.
+ * roundtrip FROM HEAD TO ID...: reads a model folder with the given head (lm, scores, both; scores
+ * may have a number of labels behind it, as in scores3), gives a fresh score head random weights
+ * and a bias, writes the folder TO, and prints what the pass computes for the ids: log-probs of the
+ * next id and, with a score head, the scores at every id, bias included. For roundtrip.py.
  */
 #include <stdio.h>
 #include <stdlib.h>

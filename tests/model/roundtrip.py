@@ -3,9 +3,9 @@
 
     python tests/model/roundtrip.py BUILD_FOLDER
 
-Needs torch and transformers (4.x or 5.x) and the build's tests/model/roundtrip; it is not part of the
-test suite, which needs no Python. Random small models go from transformers through rlhf.c and back, as a
-causal LM, a reward model, a classifier and a policy with its critic's head.
+Needs torch and transformers (4.x or 5.x) and the build's tests/model/roundtrip; it is not part of
+the test suite, which needs no Python. Random small models go from transformers through rlhf.c and
+back, as a causal LM, a reward model, a classifier and a policy with its critic's head.
 """
 import json
 import logging

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Model folders: what transformers saved is read and comes out byte for byte, heads, shards, spellings,
- * and every fault by its name.
+ * Model folders: what transformers saved is read and comes out byte for byte, heads, shards,
+ * spellings, and every fault by its name.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -331,25 +331,26 @@ static void test_shards(void **state) {
     copy_file(fixture, folder, "config.json");
     write_weights(folder, "a.safetensors", first_half, NULL, NULL, NULL);
     write_weights(folder, "b.safetensors", second_half, NULL, NULL, NULL);
+    /* clang-format off */
     static const struct {
         const char *index, *part;
     } indices[] = {
-        {"{\"weight_map\":{\"transformer.h.0.ln_1.bias\":\"a.safetensors\",\"transformer.wte."
-         "weight\":"
-         "\"b.safetensors\"}}",                                       NULL                          },
-        {"{\"weight_map\":{\"transformer.h.0.ln_1.bias\":\"a.safetensors\"}}", "are missing"                 },
-        {"{\"weight_map\":{\"transformer.h.0.ln_1.bias\":\"b.safetensors\"}}", "but is not there"            },
-        {"{\"weight_map\":{\"x\":\"../a.safetensors\"}}",                      "plain name of a .safetensors"},
-        {"{\"weight_map\":{\"x\":\"/etc/a.safetensors\"}}",                    "plain name of a .safetensors"},
-        {"{\"weight_map\":{\"x\":\"..\\\\a.safetensors\"}}",                   "plain name of a .safetensors"},
-        {"{\"weight_map\":{\"x\":\"..safetensors\"}}",                         "plain name of a .safetensors"},
-        {"{\"weight_map\":{\"x\":\"a.bin\"}}",                                 "plain name of a .safetensors"},
-        {"{\"weight_map\":{\"x\":3}}",                                         "plain name of a .safetensors"},
-        {"{\"weight_map\":{}}",                                                "no 'weight_map'"             },
-        {"{\"weight_map\":[]}",                                                "no 'weight_map'"             },
-        {"[]",                                                                 "no 'weight_map'"             },
-        {"{",                                                                  ""                            },
+        {"{\"weight_map\":{\"transformer.h.0.ln_1.bias\":\"a.safetensors\","
+         "\"transformer.wte.weight\":\"b.safetensors\"}}", NULL},
+        {"{\"weight_map\":{\"transformer.h.0.ln_1.bias\":\"a.safetensors\"}}", "are missing"},
+        {"{\"weight_map\":{\"transformer.h.0.ln_1.bias\":\"b.safetensors\"}}", "but is not there"},
+        {"{\"weight_map\":{\"x\":\"../a.safetensors\"}}", "plain name of a .safetensors"},
+        {"{\"weight_map\":{\"x\":\"/etc/a.safetensors\"}}", "plain name of a .safetensors"},
+        {"{\"weight_map\":{\"x\":\"..\\\\a.safetensors\"}}", "plain name of a .safetensors"},
+        {"{\"weight_map\":{\"x\":\"..safetensors\"}}", "plain name of a .safetensors"},
+        {"{\"weight_map\":{\"x\":\"a.bin\"}}", "plain name of a .safetensors"},
+        {"{\"weight_map\":{\"x\":3}}", "plain name of a .safetensors"},
+        {"{\"weight_map\":{}}", "no 'weight_map'"},
+        {"{\"weight_map\":[]}", "no 'weight_map'"},
+        {"[]", "no 'weight_map'"},
+        {"{", ""},
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof indices / sizeof *indices; i++) {
         test_file(folder, "model.safetensors.index.json", indices[i].index,
                   strlen(indices[i].index));

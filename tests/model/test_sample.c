@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The filters of sampling against transformers' logits processors (tests/fixtures/generate), and the
- * choice of an id.
+ * The filters of sampling against transformers' logits processors (tests/fixtures/generate), and
+ * the choice of an id.
  */
 #include <math.h>
 #include <stdlib.h>
