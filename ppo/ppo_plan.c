@@ -89,18 +89,18 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     WorkspacePlan training = {.tokens = sizes.rows, .sequences = sizes.rows, .training = true};
     WorkspacePlan reading = {.tokens = sizes.rows, .sequences = sizes.rows, .training = false};
     GeneratorPlan generator = {.rows = sizes.generator_rows, .context = sizes.generator_context};
-    size_t policy = weights(parts->policy) * (config->settings.train.ema > 0 ? 2 : 1) +
-                    optimizer_bytes(parts->policy);
-    size_t critic =
-        parts->critic == NULL ? 0 : weights(parts->critic) + optimizer_bytes(parts->critic);
-    size_t passes =
-        workspace_bytes(&parts->policy->config, &training) +
-        workspace_bytes(&parts->reference->config, &reading) +
-        (parts->critic == NULL ? 0 : workspace_bytes(&parts->critic->config, &training));
+    size_t average = config->settings.train.ema > 0 ? weights(parts->policy) : 0;
+    size_t policy = optimizer_bytes(parts->policy) / 2; /* gradients, and each moment of Adam */
+    size_t critic = parts->critic == NULL ? 0 : optimizer_bytes(parts->critic) / 2;
+    size_t pass[3] = {
+        workspace_bytes(&parts->policy->config, &training),
+        workspace_bytes(&parts->reference->config, &reading),
+        parts->critic == NULL ? 0 : workspace_bytes(&parts->critic->config, &training),
+    };
     size_t decoding = generator_bytes(&parts->policy->config, &generator);
     size_t rollouts = rollout_bytes(sizes.batch, sizes.per_group, sizes.max_tokens) +
                       rollout_bytes(sizes.trials, 1, sizes.max_tokens);
-    size_t reward = parts->source->work + (parts->judge == NULL ? 0 : parts->judge->work);
+    size_t reward = parts->source->work, judge = parts->judge == NULL ? 0 : parts->judge->work;
     size_t models = weights(parts->policy) + weights(parts->reference) + parts->source->weights +
                     (parts->critic == NULL ? 0 : weights(parts->critic)) +
                     (parts->judge == NULL ? 0 : parts->judge->weights);
@@ -113,14 +113,14 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
                     (long long)config->ppo.epochs, (long long)config->ppo.minibatches);
     stage_plan_line(plan, "micro-batch", "%zu tokens", sizes.rows);
     stage_plan_bytes(plan, "models", models);
-    stage_plan_bytes(plan, "training the policy", policy);
-    stage_plan_bytes(plan, "training the critic", critic);
-    stage_plan_bytes(plan, "passes", passes);
-    stage_plan_bytes(plan, "reward passes", reward);
+    stage_plan_bytes(plan, "training the policy", average + 3 * policy);
+    stage_plan_bytes(plan, "training the critic", 3 * critic);
+    stage_plan_bytes(plan, "passes", pass[0] + pass[1] + pass[2]);
+    stage_plan_bytes(plan, "reward passes", reward + judge);
     stage_plan_bytes(plan, "decoding", decoding);
     stage_plan_bytes(plan, "rollouts", rollouts);
-    stage_plan_bytes(plan, "process now", mem_peak_rss());
-    stage_plan_bytes(plan, "predicted peak",
-                     mem_peak_rss() + policy + critic + passes + reward + decoding + rollouts);
+    const size_t block[] = {average, policy,  policy,  policy, critic, critic,   critic,
+                            pass[0], pass[1], pass[2], reward, judge,  decoding, rollouts};
+    stage_plan_peak(plan, block, sizeof block / sizeof *block);
     return str_ok(plan, err);
 }

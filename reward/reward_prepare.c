@@ -314,11 +314,11 @@ bool reward_plan(const Reward *reward, Str *plan, Error *err) {
     stage_plan_line(plan, "chosen by", "%s", reward->best == NULL ? "last step" : reward->best);
     str_append(plan, "memory\n");
     stage_plan_bytes(plan, "weights", weights + average);
-    stage_plan_bytes(plan, "gradients", weights);
+    stage_plan_bytes(plan, "gradients", optimizer / 2);
     stage_plan_bytes(plan, "optimizer", optimizer);
     stage_plan_bytes(plan, "activations", pass);
-    stage_plan_bytes(plan, "process now", mem_peak_rss());
-    stage_plan_bytes(plan, "predicted peak", mem_peak_rss() + weights + average + optimizer + pass);
+    const size_t block[] = {average, optimizer / 2, optimizer / 2, optimizer / 2, pass};
+    stage_plan_peak(plan, block, sizeof block / sizeof *block);
     return str_ok(plan, err);
 }
 

@@ -150,13 +150,12 @@ bool sft_plan(const Sft *sft, Str *plan, Error *err) {
                     (long long)settings->train.batch);
     str_append(plan, "memory\n");
     stage_plan_bytes(plan, "weights", weights + average);
-    stage_plan_bytes(plan, "gradients", weights);
+    stage_plan_bytes(plan, "gradients", optimizer / 2);
     stage_plan_bytes(plan, "optimizer", optimizer);
     stage_plan_bytes(plan, "activations", pass);
     stage_plan_bytes(plan, "sampling", sampling);
-    stage_plan_bytes(plan, "process now", mem_peak_rss());
-    stage_plan_bytes(plan, "predicted peak",
-                     mem_peak_rss() + weights + average + optimizer + pass + sampling);
+    const size_t block[] = {average, optimizer / 2, optimizer / 2, optimizer / 2, pass, sampling};
+    stage_plan_peak(plan, block, sizeof block / sizeof *block);
     return str_ok(plan, err);
 }
 

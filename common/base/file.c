@@ -234,6 +234,14 @@ bool file_map(FileMap *map, const char *path, Error *err) {
     return ok;
 }
 
+void file_map_release(const FileMap *map, size_t from, size_t n) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = from - from % page;
+    if (n > 0) {
+        madvise((void *)(uintptr_t)(map->data + begin), from + n - begin, MADV_DONTNEED);
+    }
+}
+
 void file_unmap(FileMap *map) {
     if (map->size > 0) {
         munmap((void *)(uintptr_t)map->data, map->size);

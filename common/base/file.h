@@ -63,6 +63,9 @@ typedef struct FileMap {
 } FileMap;
 bool file_map(FileMap *map, const char *path, Error *err);
 void file_unmap(FileMap *map);
+/* Bytes [from, from + n) have been used: they take no memory until they are read again. */
+void file_map_release(const FileMap *map, size_t from, size_t n);
+enum { FILE_PIECE = 1 << 20 }; /* bytes to use between two releases of a mapping read in order */
 
 /* Lines of a plain or gzip file, unpacked under the rules of file_read. A line ends in LF or CR LF,
  * which are cut off; the last one may lack it. A byte-order mark at the beginning is skipped. */

@@ -24,8 +24,19 @@ bool hash_file(const char *path, char out[HASH_TEXT], uint64_t *size, Error *err
     if (!file_map(&map, path, err)) {
         return false;
     }
-    hexadecimal(XXH3_128bits(map.data, map.size), out);
-    *size = map.size;
+    XXH3_state_t *state = XXH3_createState();
+    bool ok = state != NULL || error_set(err, ERROR_OS, "out of memory while hashing %s", path);
+    if (ok) {
+        XXH3_128bits_reset(state);
+        for (size_t at = 0; at < map.size; at += FILE_PIECE) {
+            size_t n = map.size - at < FILE_PIECE ? map.size - at : FILE_PIECE;
+            XXH3_128bits_update(state, map.data + at, n);
+            file_map_release(&map, at, n);
+        }
+        hexadecimal(XXH3_128bits_digest(state), out);
+        *size = map.size;
+    }
+    XXH3_freeState(state);
     file_unmap(&map);
-    return true;
+    return ok;
 }

@@ -2,10 +2,12 @@
 #include "common/base/memory.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/base/fault.h"
 
@@ -130,6 +132,23 @@ void *arena_take(Arena *arena, size_t count, size_t size) {
 void arena_reset(Arena *arena, size_t mark) {
     CHECK(mark <= arena->used);
     arena->used = mark;
+}
+
+size_t mem_aligned_cost(size_t count, size_t size) {
+    size_t bytes = mem_mul(count, size);
+    size_t alignment = bytes >= huge_page ? huge_page : MEM_ALIGN;
+    size_t rounded = mem_add(bytes, alignment - 1);
+    return rounded == SIZE_MAX ? SIZE_MAX : rounded - rounded % alignment;
+}
+
+size_t mem_rss(void) {
+    FILE *file = fopen("/proc/self/statm", "re");
+    long all, resident = 0;
+    bool known = file != NULL && fscanf(file, "%ld %ld", &all, &resident) == 2;
+    if (file != NULL) {
+        fclose(file);
+    }
+    return known ? (size_t)resident * (size_t)sysconf(_SC_PAGESIZE) : mem_peak_rss();
 }
 
 size_t mem_peak_rss(void) {

@@ -54,6 +54,12 @@ size_t arena_cost(size_t count, size_t size);
 /* mark = arena.used; arena_reset(&arena, mark) gives back all that was taken since. */
 void arena_reset(Arena *arena, size_t mark);
 
+/* Bytes that mem_alloc_aligned(count, size) takes, alignment included: what planners add up. */
+size_t mem_aligned_cost(size_t count, size_t size);
+
+/* Resident memory of this process in bytes, now; the peak where the system does not tell. */
+size_t mem_rss(void);
+
 /* Peak resident memory of this process in bytes (getrusage). */
 size_t mem_peak_rss(void);
 

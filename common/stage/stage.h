@@ -88,4 +88,9 @@ void stage_plan_line(Str *plan, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void stage_plan_bytes(Str *plan, const char *what, size_t bytes);
 
+/* The plan's last lines: what the process holds now, and the peak of a run that takes these blocks
+ * besides (bytes of each, 0 for one that is not needed). Small buffers, stacks and code that was not run
+ * yet are in it as a fixed sum. */
+void stage_plan_peak(Str *plan, const size_t *block, size_t blocks);
+
 #endif

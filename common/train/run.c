@@ -256,7 +256,15 @@ static bool copy_file(const char *from, const char *to, Error *err) {
     if (!file_map(&map, from, err)) {
         return false;
     }
-    bool ok = file_write(to, map.data, map.size, err);
+    FileWriter writer = {0};
+    bool ok = file_writer_open(&writer, to, err);
+    for (size_t at = 0; ok && at < map.size; at += FILE_PIECE) {
+        size_t n = map.size - at < FILE_PIECE ? map.size - at : FILE_PIECE;
+        ok = file_writer_put(&writer, map.data + at, n, err);
+        file_map_release(&map, at, n);
+    }
+    ok = ok && file_writer_commit(&writer, NULL, err);
+    file_writer_abort(&writer);
     file_unmap(&map);
     return ok;
 }
