@@ -16,9 +16,9 @@
 
 enum {
     SEED = 20,
-    DEMONSTRATION_PROMPTS = 800,
-    TEXTS_EACH = 3,
-    RANKING_PROMPTS = 900,
+    DEMONSTRATION_PROMPTS = 2400,
+    TEXTS_EACH = 1,
+    RANKING_PROMPTS = 2000,
     VALIDATION_PROMPTS = 60,
     RATERS = 3, /* of a validation prompt */
     COMPLETIONS = 4,
@@ -44,7 +44,7 @@ static Dice dice_for(uint64_t file, uint64_t record) {
 static void draw_cards(Maker *maker) {
     Dice dice = dice_for(0, 0);
     for (size_t n = 0; n < ALL_PROMPTS;) {
-        maker->card[n] = card_draw(&dice, 3 + dice_below(&dice, 5));
+        maker->card[n] = card_draw(&dice, 3 + dice_below(&dice, 4));
         bool fresh = true;
         for (size_t i = 0; i < n; i++) {
             fresh = fresh && !card_equal(&maker->card[i], &maker->card[n]);
@@ -196,7 +196,7 @@ static void rank_texts(const double badness[COMPLETIONS], Dice *dice, int rank[C
     double felt[COMPLETIONS];
     size_t order[COMPLETIONS];
     for (size_t i = 0; i < COMPLETIONS; i++) {
-        felt[i] = badness[i] + 0.45 * random_normal(&dice->stream, dice->drawn);
+        felt[i] = badness[i] + 0.25 * random_normal(&dice->stream, dice->drawn);
         dice->drawn += 2;
         size_t k = i;
         for (; k > 0 && felt[order[k - 1]] > felt[i]; k--) {

@@ -13,59 +13,55 @@ static const char *const field_name[CARD_FIELDS] = {"name",  "kind", "place",  "
                                                     "price", "dogs", "season", "near"};
 
 static const char *const value_name[CARD_FIELDS][MOST_VALUES + 1] = {
-    [CARD_NAME] = {"Old Larch", "Silver Fern", "Blue Gentian", "The Marmot", "Stone Bell",
-                   "Red Kite", "Juniper", "Last Candle", "Cold Spring", "Heather", "The Woodcutter",
-                   "Morning Star", "Owl and Moon", "The Shepherd", "Edelweiss", "White Hare",
-                   "The Lantern", "Three Firs", "Copper Kettle", "The Ibex"},
-    [CARD_KIND] = {"hut", "lodge", "inn", "campsite", "hostel"},
+    [CARD_NAME] = {"The Marmot", "The Ibex", "The Raven", "The Lantern", "The Shepherd", "The Kettle",
+                   "Juniper", "Heather", "Edelweiss", "Gentian", "Old Larch", "Three Firs",
+                   "Red Kite", "White Hare"},
+    [CARD_KIND] = {"hut", "lodge", "inn", "hostel"},
     [CARD_PLACE] = {"lake", "forest", "valley", "pass"},
-    [CARD_FOOD] = {"soup", "pancakes", "cheese", "dumplings", "stew", "berry pie"},
+    [CARD_FOOD] = {"soup", "pancakes", "cheese", "dumplings", "stew"},
     [CARD_PRICE] = {"low", "fair", "high"},
     [CARD_DOGS] = {"yes", "no"},
     [CARD_SEASON] = {"summer", "winter", "all year"},
-    [CARD_NEAR] = {"Mount Corvo", "Grey Needle", "Bell Peak", "Snow Gate", "Falcon Rock",
-                   "Mount Alba", "Otter Falls", "Pine Ridge", "Long Bridge", "Wolf Tower"},
+    [CARD_NEAR] = {"Mount Corvo", "Bell Peak", "Snow Gate", "Falcon Rock", "Otter Falls",
+                   "Wolf Tower"},
 };
 
 /* Phrases of a value, by field; NULL-terminated. */
 static const char *const place_phrase[][MOST_PHRASES] = {
-    {"by the lake", "on the lake shore", "at the lake"},
-    {"in the forest", "deep in the woods", "among the trees"},
-    {"in the valley", "down in the valley", "on the valley floor"},
-    {"on the pass", "high on the pass", "at the top of the pass"},
+    {"by the lake", "on the lake shore"},
+    {"in the forest", "among the trees"},
+    {"in the valley", "down in the valley"},
+    {"on the pass", "high on the pass"},
 };
-static const char *const near_phrase[] = {"near", "close to", "next to", "a short walk from"};
+static const char *const near_phrase[] = {"near", "close to"};
 static const char *const food_phrase[][MOST_PHRASES] = {
-    {"soup", "hot soup"}, {"pancakes", "sweet pancakes"}, {"cheese", "local cheese"},
-    {"dumplings"},        {"stew", "a rich stew"},        {"berry pie"},
+    {"soup", "hot soup"}, {"pancakes"}, {"cheese", "local cheese"}, {"dumplings"}, {"stew"},
 };
-static const char *const food_clause[] = {"serves", "offers", "is known for"};
+static const char *const food_clause[] = {"serves", "offers"};
 static const char *const price_word[][MOST_PHRASES] = {
-    {"cheap", "inexpensive", "low priced"},
-    {"fairly priced", "moderately priced"},
-    {"expensive", "pricey", "high priced"},
+    {"cheap", "inexpensive"},
+    {"fairly priced"},
+    {"expensive", "pricey"},
 };
 static const char *const price_clause[][MOST_PHRASES] = {
-    {"is cheap", "has low prices", "costs little"},
-    {"has fair prices", "is moderately priced", "asks a fair price"},
-    {"is expensive", "has high prices", "costs a lot"},
+    {"is cheap", "has low prices"},
+    {"has fair prices", "is fairly priced"},
+    {"is expensive", "has high prices"},
 };
 static const char *const dogs_clause[][MOST_PHRASES] = {
-    {"welcomes dogs", "allows dogs", "is dog friendly"},
-    {"does not allow dogs", "has no room for dogs", "is not dog friendly"},
+    {"welcomes dogs", "is dog friendly"},
+    {"does not allow dogs", "is not dog friendly"},
 };
 static const char *const dogs_sentence[][MOST_PHRASES] = {
-    {"Dogs are welcome", "You may bring your dog", "Dogs are allowed"},
-    {"Dogs are not allowed", "Dogs must stay at home", "Dogs are not welcome"},
+    {"Dogs are welcome", "You may bring your dog"},
+    {"Dogs are not allowed", "Dogs must stay at home"},
 };
 static const char *const season_clause[][MOST_PHRASES] = {
-    {"is open in summer", "opens only in summer", "is open for the summer"},
-    {"is open in winter", "opens only in winter", "is open for the winter"},
-    {"is open all year", "is open all year round", "stays open all year"},
+    {"is open in summer", "opens only in summer"},
+    {"is open in winter", "opens only in winter"},
+    {"is open all year", "stays open all year"},
 };
 /* clang-format on */
-
-static const char *const unnamed_kind[] = {"place", "shelter"};
 
 size_t dice_below(Dice *dice, size_t n) {
     return (size_t)random_below(&dice->stream, dice->drawn++, n);
@@ -146,8 +142,8 @@ static void put_noun(Plan *plan) {
         take(plan, CARD_DOGS);
         word = "dog friendly";
     }
-    const char *noun = has(plan, CARD_KIND) ? value_name[CARD_KIND][take(plan, CARD_KIND)]
-                                            : unnamed_kind[dice_below(plan->dice, 2)];
+    const char *noun =
+        has(plan, CARD_KIND) ? value_name[CARD_KIND][take(plan, CARD_KIND)] : "place";
     const char *first = word == NULL ? noun : word;
     str_append(plan->out, strchr("aeiou", first[0]) != NULL ? "an " : "a ");
     if (word != NULL) {
@@ -188,11 +184,11 @@ static bool put_clause(Plan *plan, CardField field) {
         str_appendf(out, "lies %s", pick(plan->dice, place_phrase[value]));
         break;
     case CARD_NEAR:
-        str_appendf(out, "stands %s %s", near_phrase[dice_below(plan->dice, 4)],
+        str_appendf(out, "stands %s %s", near_phrase[dice_below(plan->dice, 2)],
                     value_name[field][value]);
         break;
     case CARD_FOOD: {
-        const char *verb = food_clause[dice_below(plan->dice, 3)];
+        const char *verb = food_clause[dice_below(plan->dice, 2)];
         str_appendf(out, "%s %s", verb, pick(plan->dice, food_phrase[value]));
         break;
     }
@@ -220,9 +216,8 @@ static void capitalize(Str *out, size_t at) {
 static void put_opening(Plan *plan) {
     Str *out = plan->out;
     size_t begin = out->size;
-    size_t form = dice_below(plan->dice, 6);
-    if ((form == 1 && !has(plan, CARD_NEAR)) || (form == 2 && !has(plan, CARD_PLACE)) ||
-        (form == 4 && !has(plan, CARD_FOOD))) {
+    size_t form = dice_below(plan->dice, 5);
+    if ((form == 1 && !has(plan, CARD_NEAR)) || (form == 2 && !has(plan, CARD_PLACE))) {
         form = 0;
     }
     if (form == 0) {
@@ -257,14 +252,6 @@ static void put_opening(Plan *plan) {
         put_name(plan);
         put_near(plan, " ");
         str_append(out, ".");
-    } else if (form == 4) {
-        str_appendf(out, "if you like %s, try ",
-                    pick(plan->dice, food_phrase[take(plan, CARD_FOOD)]));
-        put_name(plan);
-        str_append(out, ", ");
-        put_noun(plan);
-        put_place(plan, " ");
-        str_append(out, ".");
     } else {
         str_append(out, "there is ");
         put_noun(plan);
@@ -295,18 +282,17 @@ static CardField any_left(const Plan *plan) {
 }
 
 static void put_sentence(Plan *plan) {
-    static const char *const subject[] = {" It ", " The house ", " It also "};
     size_t left = facts_left(plan);
     CardField field = any_left(plan);
     if (field == CARD_DOGS && dice_chance(plan->dice, 0.5)) {
         str_appendf(plan->out, " %s.", pick(plan->dice, dogs_sentence[take(plan, CARD_DOGS)]));
         return;
     }
-    size_t clauses = 1 + dice_below(plan->dice, left < 3 ? left : 3);
-    str_append(plan->out, subject[dice_below(plan->dice, 8) == 0 ? 1 : 0]);
+    size_t clauses = 1 + dice_below(plan->dice, left < 2 ? left : 2);
+    str_append(plan->out, " It ");
     for (size_t i = 0; i < clauses; i++) {
         if (i > 0) {
-            str_append(plan->out, i + 1 < clauses ? ", " : " and ");
+            str_append(plan->out, " and ");
             field = any_left(plan);
         }
         put_clause(plan, field);
