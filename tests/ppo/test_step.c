@@ -124,6 +124,43 @@ static void test_scores(void **state) {
     }
 }
 
+/* T18, T23: with k3, each token's KL and the reported one are k3's, never negative; whitened rewards keep
+ * their mean. */
+static void test_estimator_and_whitening(void **state) {
+    (void)state;
+    World world;
+    Metrics metrics = {0};
+    init(&world, false,
+         (const char *const[]){"ppo.kl_estimator=k3", "ppo.whiten_rewards=true", "train.batch=8",
+                               "ppo.missing_eos=ignore", "ppo.kl_coef=0.3",
+                               "train.learning_rate=0.01", NULL});
+    for (int64_t i = 0; i < 3; i++) {
+        world_step(&world, i, &metrics);
+        const Rollout *rollout = &world.ppo.rollout;
+        double n = (double)rollout->actions, kl = 0, plain = 0, mean = 0, squares = 0;
+        for (size_t a = 0; a < rollout->actions; a++) {
+            double d = (double)rollout->reference[a] - (double)rollout->old[a];
+            assert_close_double("k3", rollout->kl[a], expm1(d) - d, 1e-4, 1e-6);
+            assert_true(rollout->kl[a] >= 0);
+            kl += rollout->kl[a];
+            mean += rollout->reward[a] / n;
+        }
+        for (size_t s = 0; s < rollout->samples; s++) {
+            plain += rollout->score[s] / n;
+        }
+        plain -= 0.3 * kl / n;
+        for (size_t a = 0; a < rollout->actions; a++) {
+            squares += pow(rollout->reward[a] - mean, 2) / n;
+        }
+        assert_close_double("objective/kl", metric(&metrics, "objective/kl"),
+                            kl / (double)rollout->samples, 1e-6, 1e-9);
+        assert_close_double("mean", mean, plain, 1e-4, 1e-5);
+        assert_close_double("variance", squares, 1, 1e-3, 0);
+    }
+    assert_true(metric(&metrics, "objective/kl") > 0);
+    world_done(&world);
+}
+
 static void test_normalization(void **state) {
     (void)state;
     World world;
@@ -443,6 +480,7 @@ int main(void) {
         cmocka_unit_test(test_first_iteration),
         cmocka_unit_test(test_no_learning),
         cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_estimator_and_whitening),
         cmocka_unit_test(test_normalization),
         cmocka_unit_test(test_adaptive_coefficient),
         cmocka_unit_test(test_schedule),
