@@ -135,40 +135,46 @@ static inline void transpose_quad(float *to, size_t width, const float *from, si
 /* to[p][l] = from[l][p] for lines l < n and depths p < k; rows of `to` are `width` apart. */
 static inline void transpose(float *restrict to, size_t width, const float *restrict from,
                              size_t ld, size_t n, size_t k) {
-    size_t quads = n - n % 4, depth = k - k % 4;
+    size_t depth = n < 4 ? 0 : k - k % 4;
     for (size_t p = 0; p < depth; p += 4) {
-        for (size_t l = 0; l < quads; l += 4) {
+        size_t l = 0;
+        for (; l + 4 <= n; l += 4) {
             transpose_quad(to + p * width + l, width, from + l * ld + p, ld);
         }
+        if (l < n) { /* the last four lines once more, some of them for the second time */
+            transpose_quad(to + p * width + n - 4, width, from + (n - 4) * ld + p, ld);
+        }
     }
-    for (size_t p = 0; p < k; p++) {
-        for (size_t l = p < depth ? quads : 0; l < n; l++) {
+    for (size_t p = depth; p < k; p++) {
+        for (size_t l = 0; l < n; l++) {
             to[p * width + l] = from[l * ld + p];
         }
     }
 }
 
 /* Panels of `width` lines: element (line, p) goes to [line / width][p][line % width]; missing lines are
- * zero. along: p runs along the rows of x as stored, else lines do. */
+ * zero. along: p runs along the rows of x as stored, else lines do; then x is read row by row, which
+ * lets the memory run ahead. */
 static inline __attribute__((always_inline)) void pack(float *restrict to, const float *restrict x,
                                                        size_t ld, bool along, size_t lines,
                                                        size_t k, size_t width) {
-    for (size_t first = 0; first < lines; first += width, to += width * k) {
-        size_t n = least(width, lines - first);
-        if (n < width) {
-            memset(to, 0, width * k * sizeof *to);
+    size_t whole = lines - lines % width, left = lines - whole;
+    float *last = to + whole * k;
+    if (left > 0) {
+        memset(last, 0, width * k * sizeof *to);
+    }
+    if (along) {
+        for (size_t first = 0; first < lines; first += width) {
+            transpose(to + first * k, width, x + first * ld, ld, least(width, lines - first), k);
         }
-        if (along) {
-            transpose(to, width, x + first * ld, ld, n, k);
-        } else if (n < width) {
-            for (size_t p = 0; p < k; p++) {
-                memcpy(to + p * width, x + p * ld + first, n * sizeof *to);
-            }
-        } else { /* copies of a constant size */
-            for (size_t p = 0; p < k; p++) {
-                memcpy(to + p * width, x + p * ld + first, width * sizeof *to);
-            }
+        return;
+    }
+    for (size_t p = 0; p < k; p++) {
+        const float *row = x + p * ld;
+        for (size_t first = 0; first < whole; first += width) { /* copies of a constant size */
+            memcpy(to + first * k + p * width, row + first, width * sizeof *to);
         }
+        memcpy(last + p * width, row + whole, left * sizeof *to);
     }
 }
 

@@ -36,6 +36,7 @@ struct Workspace {
     WorkspacePlan plan;
     Arena arena;
     size_t planned; /* bytes counted while arena.base is NULL */
+    int threads;    /* that there is scratch for */
 
     size_t first[PARTS];  /* index of a part (in block 0), SIZE_MAX: absent */
     size_t block_tensors; /* distance of the same part in two blocks */

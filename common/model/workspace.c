@@ -152,7 +152,7 @@ static void lay_out(Workspace *w) {
         .heads = c->heads,
         .head_size = c->width / c->heads,
         .longest = longest,
-        .scratch = floats(w, (size_t)parallel_threads(), attention_scratch(longest)),
+        .scratch = floats(w, (size_t)w->threads, attention_scratch(longest)),
     };
     lay_out_blocks(w, n);
     if (w->plan.training) {
@@ -165,7 +165,8 @@ static void lay_out(Workspace *w) {
 }
 
 static void prepare(Workspace *w, const ModelConfig *config, const WorkspacePlan *plan) {
-    *w = (Workspace){.config = *config, .plan = *plan, .temperature = 1};
+    *w = (Workspace){
+        .config = *config, .plan = *plan, .threads = parallel_threads(), .temperature = 1};
     w->config.json = NULL;
     w->config.label_name = NULL;
     for (Part part = 0; part < PARTS; part++) {
@@ -236,6 +237,7 @@ float *part_gradient(const Model *model, const Gradients *gradients, const Works
 
 void pass_begin(Workspace *w, const Batch *batch) {
     CHECK(batch->tokens <= w->plan.tokens && batch->sequences <= w->plan.sequences);
+    CHECK(parallel_threads() <= w->threads);
     size_t groups = 0;
     for (size_t s = 0; s < batch->sequences; s++) {
         size_t begin = batch->start[s], end = batch->start[s + 1];
