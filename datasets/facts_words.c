@@ -49,60 +49,62 @@ uint64_t word_hash(const char *folded, size_t n) {
     return hash <= WORD_HIDDEN ? hash + 3 : hash;
 }
 
-static bool push(Words *words, uint64_t word, Error *err) {
-    if (!mem_reserve(&words->word, &words->capacity, words->count + 1, sizeof *words->word, err)) {
-        return false;
-    }
-    words->word[words->count++] = word;
-    return true;
-}
-
-/* Ends the word under construction. */
-static bool finish(Words *words, char *buffer, size_t *used, Error *err) {
-    size_t n = *used;
-    *used = 0;
+/* Length of the word in the buffer without a possessive 's and apostrophes at its end. */
+static size_t trimmed(const char *buffer, size_t n) {
     while (n > 0 && buffer[n - 1] == '\'') {
         n--;
     }
-    if (n > 2 && buffer[n - 1] == 's' && buffer[n - 2] == '\'') {
-        n -= 2;
-    }
-    return n == 0 || push(words, word_hash(buffer, n), err);
+    return n > 2 && buffer[n - 1] == 's' && buffer[n - 2] == '\'' ? n - 2 : n;
 }
 
-bool words_split(Words *words, const char *text, size_t n, Error *err) {
+/* The next word or mark from *at on; false at the end. */
+static bool next_entry(const char *text, size_t n, size_t *at, uint64_t *entry) {
     char buffer[LONGEST_WORD + 8];
     size_t used = 0;
-    for (size_t i = 0; i < n;) {
+    while (*at < n) {
         uint32_t code = 0xFFFD;
-        size_t bytes = utf8_decode(text + i, n - i, &code);
+        size_t bytes = utf8_decode(text + *at, n - *at, &code);
         bytes = bytes == 0 ? 1 : bytes;
         char letter;
         Class class = classify(code, &letter);
+        bool mark = class == CLASS_STOP || class == CLASS_COMMA;
         /* "4.5" and "1,000" are one word */
-        bool inside = (class == CLASS_STOP || class == CLASS_COMMA) && used > 0 &&
-                      isdigit((unsigned char)buffer[used - 1]) && i + 1 < n &&
-                      isdigit((unsigned char)text[i + 1]);
-        bool apostrophe = class == CLASS_APOSTROPHE && used > 0;
-        if (class == CLASS_LETTER || inside || apostrophe) {
-            if (used < LONGEST_WORD && letter != '\0') {
-                buffer[used++] = letter;
-            } else if (used < LONGEST_WORD && apostrophe) {
+        bool inside = mark && used > 0 && isdigit((unsigned char)buffer[used - 1]) && *at + 1 < n &&
+                      isdigit((unsigned char)text[*at + 1]);
+        if (class == CLASS_LETTER || inside || (class == CLASS_APOSTROPHE && used > 0)) {
+            if (used < LONGEST_WORD && class == CLASS_APOSTROPHE) {
                 buffer[used++] = '\'';
+            } else if (used < LONGEST_WORD && letter != '\0') {
+                buffer[used++] = letter;
             } else if (used < LONGEST_WORD) {
-                memcpy(buffer + used, text + i, bytes);
+                memcpy(buffer + used, text + *at, bytes);
                 used += bytes;
             }
-        } else {
-            bool mark = class == CLASS_STOP || class == CLASS_COMMA;
-            if (!finish(words, buffer, &used, err) ||
-                (mark && !push(words, class == CLASS_STOP ? WORD_STOP : WORD_COMMA, err))) {
-                return false;
-            }
+        } else if (used > 0) {
+            break;
+        } else if (mark) {
+            *at += bytes;
+            *entry = class == CLASS_STOP ? WORD_STOP : WORD_COMMA;
+            return true;
         }
-        i += bytes;
+        *at += bytes;
     }
-    return finish(words, buffer, &used, err);
+    if (used > 0) {
+        *entry = word_hash(buffer, trimmed(buffer, used));
+    }
+    return used > 0;
+}
+
+bool words_split(Words *words, const char *text, size_t n, Error *err) {
+    size_t at = 0;
+    for (uint64_t entry; next_entry(text, n, &at, &entry);) {
+        if (!mem_reserve(&words->word, &words->capacity, words->count + 1, sizeof *words->word,
+                         err)) {
+            return false;
+        }
+        words->word[words->count++] = entry;
+    }
+    return true;
 }
 
 void words_done(Words *words) {
@@ -111,14 +113,10 @@ void words_done(Words *words) {
 }
 
 bool word_single(const char *text, size_t n, uint64_t *word) {
-    Words words = {0};
-    bool one =
-        words_split(&words, text, n, NULL) && words.count == 1 && words.word[0] > WORD_HIDDEN;
-    if (one) {
-        *word = words.word[0];
-    }
-    words_done(&words);
-    return one;
+    size_t at = 0;
+    uint64_t more;
+    return next_entry(text, n, &at, word) && *word > WORD_HIDDEN &&
+           !next_entry(text, n, &at, &more);
 }
 
 bool word_set_add(WordSet *set, uint64_t word, Error *err) {
