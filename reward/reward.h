@@ -41,6 +41,9 @@ typedef struct RewardConfig {
         int objective, normalize;
         double label_smoothing, centering;
         bool zero_head;
+        StringList contrast; /* demonstrations to contrast; none: not done */
+        double contrast_coef;
+        int64_t contrast_batch;
         char *reference; /* folder of the reference model; NULL: model.path */
         int64_t normalize_samples;
     } reward;
@@ -120,6 +123,11 @@ bool reward_set_build(RewardSet *set, const ExampleSet *examples, const RewardSe
                       const char *what, Error *err);
 void reward_set_done(RewardSet *set);
 void reward_set_describe(const RewardSet *set, Str *out);
+
+/* Makes rankings from demonstrations: for each prompt several of K = 4, in which a completion of its own
+ * stands above completions of three similar prompts (most words in common). `demonstrations` must
+ * outlive the set. Fewer than eleven prompts are ERROR_DATA. */
+bool reward_contrast_build(DataSet *set, const DataSet *demonstrations, uint64_t seed, Error *err);
 
 /* ---- Passes ---- */
 
@@ -231,9 +239,9 @@ typedef struct Reward {
     size_t labels;
     Tokenizer *tokenizer;
     Layout layout;
-    DataSet train_data, validation_data, normalize_data;
-    ExampleSet train_examples, validation_examples, normalize_examples;
-    RewardSet train, validation, normalize;
+    DataSet train_data, validation_data, normalize_data, demonstrations, contrast_data;
+    ExampleSet train_examples, validation_examples, normalize_examples, contrast_examples;
+    RewardSet train, validation, normalize, contrast;
     char **label_name; /* [labels] of a classifier, sorted; owned */
     Model model, ema;  /* ema.data is NULL without an average */
     bool fresh_head;

@@ -14,6 +14,8 @@ static const char *const normalizations[] = {"none", "demonstrations", "referenc
     { path, OPTION_FLOAT, AT(field), initial, low, high, NULL, unit, help }
 #define TEXT(path, field, initial, help)                                                           \
     { path, OPTION_STRING, AT(field), initial, 0, 0, NULL, NULL, help }
+#define TEXTS(path, field, help)                                                                   \
+    { path, OPTION_STRINGS, AT(field), "[]", 0, 0, NULL, NULL, help }
 #define CHOICE(path, field, initial, choices, help)                                                \
     { path, OPTION_CHOICE, AT(field), initial, 0, 0, choices, NULL, help }
 
@@ -41,6 +43,15 @@ static const Option rows[] = {
     FLAG("reward.zero_head", reward.zero_head, "false",
          "Begin a new score head with zeros instead of N(0, 1/sqrt(width + 1)) (Stiennon et al. "
          "2020)."),
+    TEXTS("reward.contrast", reward.contrast,
+          "Demonstrations from which further rankings are made: what was written for a prompt "
+          "stands above what was written for similar prompts. It teaches what few rankings show, "
+          "that a completion belongs to its prompt (pre-training on ready-made comparisons: Askell "
+          "et al. 2021, arXiv 2112.00861, section 4). Rankings only; none: not done."),
+    FLOAT("reward.contrast_coef", reward.contrast_coef, "1", 0, 100, NULL,
+          "Weight of the mean loss on these rankings."),
+    INT("reward.contrast_batch", reward.contrast_batch, "32", 1, 1e6, "prompts",
+        "Prompts of these rankings an optimizer step."),
     FLOAT("train.learning_rate", settings.train.learning_rate, "1e-4", 0, 1, NULL,
           "Peak learning rate of AdamW. 1e-4 suits models of a few million parameters; take 1e-5 "
           "and less from 100 million on (Ouyang et al. 2022: 9e-6)."),
@@ -75,6 +86,11 @@ const OptionProgram reward_program = {
 
 bool reward_config_check(const RewardConfig *config, Error *err) {
     const Settings *settings = &config->settings;
+    if (config->reward.objective != REWARD_RANKING && config->reward.contrast.count > 0) {
+        return error_set(err, ERROR_CONFIG,
+                         "reward.contrast makes rankings; it cannot be used with another "
+                         "reward.objective");
+    }
     if (config->reward.normalize != NORMALIZE_REFERENCE) {
         return true;
     }

@@ -223,6 +223,21 @@ static void choose_best(Reward *reward) {
     }
 }
 
+static bool prepare_contrast(Reward *reward, Error *err) {
+    const Settings *settings = &reward->config->settings;
+    if (reward->config->reward.contrast.count == 0) {
+        return true;
+    }
+    DataOptions options = stage_data_options(settings, 1u << RECORD_DEMONSTRATION);
+    if (!dataset_read(&reward->demonstrations, &reward->config->reward.contrast, &options, err) ||
+        !reward_contrast_build(&reward->contrast_data, &reward->demonstrations,
+                               (uint64_t)settings->train.seed, err)) {
+        return error_wrap(err, "reward.contrast");
+    }
+    return encode(reward, "contrast", true, &reward->contrast_data, &reward->contrast_examples,
+                  &reward->contrast, err);
+}
+
 static bool prepare(Reward *reward, Error *err) {
     const Settings *settings = &reward->config->settings;
     if (!reward_config_check(reward->config, err) || !read_data(reward, err) ||
@@ -240,6 +255,9 @@ static bool prepare(Reward *reward, Error *err) {
                  &reward->validation_examples, &reward->validation, err))) {
         return false;
     }
+    if (!prepare_contrast(reward, err)) {
+        return false;
+    }
     if (reward->validation.items == 0) {
         log_warn(reward->log, "there is no validation data: the last step is the result; name "
                               "data.validation or set data.validation_share");
@@ -252,9 +270,10 @@ static bool prepare(Reward *reward, Error *err) {
     choose_best(reward);
     reward->steps = stage_steps(settings, reward->train.items);
     size_t budget = (size_t)settings->train.micro_tokens;
-    const RewardSet *sets[] = {&reward->train, &reward->validation, &reward->normalize};
+    const RewardSet *sets[] = {&reward->train, &reward->validation, &reward->normalize,
+                               &reward->contrast};
     reward->rows = budget;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         reward->rows = larger(reward->rows, sets[i]->most_rows);
         reward->most_texts = larger(reward->most_texts, sets[i]->most_texts);
     }
@@ -331,12 +350,16 @@ void reward_done(Reward *reward) {
     reward_set_done(&reward->train);
     reward_set_done(&reward->validation);
     reward_set_done(&reward->normalize);
+    reward_set_done(&reward->contrast);
     examples_done(&reward->train_examples);
     examples_done(&reward->validation_examples);
     examples_done(&reward->normalize_examples);
+    examples_done(&reward->contrast_examples);
     dataset_done(&reward->train_data);
     dataset_done(&reward->validation_data);
     dataset_done(&reward->normalize_data);
+    dataset_done(&reward->contrast_data);
+    dataset_done(&reward->demonstrations);
     for (size_t i = 0; reward->label_name != NULL && i < reward->labels; i++) {
         free(reward->label_name[i]);
     }

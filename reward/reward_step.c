@@ -8,6 +8,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/random.h"
 #include "reward/reward.h"
 
 const Model *reward_result(const Reward *reward) {
@@ -26,6 +27,16 @@ static size_t step_item(const void *context, size_t i) {
     uint64_t items = order->reward->train.items;
     uint64_t place = (uint64_t)order->step * (uint64_t)settings->train.batch + i;
     return example_order((uint64_t)settings->train.seed, place / items, items, place % items);
+}
+
+/* The same for the rankings made from demonstrations, in an order of their own. */
+static size_t contrast_item(const void *context, size_t i) {
+    const StepOrder *order = context;
+    const Settings *settings = &order->reward->config->settings;
+    uint64_t items = order->reward->contrast.items, seed = (uint64_t)settings->train.seed;
+    uint64_t place =
+        (uint64_t)order->step * (uint64_t)order->reward->config->reward.contrast_batch + i;
+    return example_order(random_mix(seed, RANDOM_CONTRAST), place / items, items, place % items);
 }
 
 static bool diverged(const StepOrder *order, const char *what, double value, Error *err) {
@@ -53,18 +64,25 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     size_t batch = (size_t)settings->train.batch;
     double begin = clock_seconds();
     StepOrder order = {reward, n};
-    RewardSums sums = {0};
+    RewardSums sums = {0}, contrast = {0};
+    size_t others = (size_t)reward->config->reward.contrast_batch;
     gradients_zero(&reward->gradients);
     workspace_set_dropout(reward->pass.workspace, true, (uint64_t)settings->train.seed,
                           (uint64_t)n);
     if (!reward_accumulate(&reward->pass, &reward->model, &reward->gradients, &reward->train,
                            &reward->loss, step_item, &order, batch, 1 / (double)batch, &sums,
-                           err)) {
+                           err) ||
+        (reward->contrast.items > 0 &&
+         !reward_accumulate(&reward->pass, &reward->model, &reward->gradients, &reward->contrast,
+                            &reward->loss, contrast_item, &order, others,
+                            reward->config->reward.contrast_coef / (double)others, &contrast,
+                            err))) {
         return false;
     }
     double norm = optimizer_norm(&reward->gradients);
-    if (!isfinite(sums.loss)) {
-        return diverged(&order, "loss", sums.loss, err);
+    double loss = sums.loss + contrast.loss;
+    if (!isfinite(loss)) {
+        return diverged(&order, "loss", loss, err);
     }
     if (!isfinite(norm)) {
         return diverged(&order, "gradient norm", norm, err);
@@ -74,7 +92,7 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     if (reward->ema.data != NULL) {
         ema_update(&reward->ema, &reward->model, settings->train.ema);
     }
-    reward->seen += sums.rows;
+    reward->seen += sums.rows + contrast.rows;
     metrics_put(metrics, "train/loss", sums.loss);
     if (reward->loss.objective != REWARD_REGRESSION) {
         metrics_put(metrics, "train/accuracy", sums.correct / sums.pairs);
@@ -82,12 +100,17 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     if (reward->loss.objective == REWARD_RANKING) {
         metrics_put(metrics, "train/pairs", sums.pairs);
     }
+    if (reward->contrast.items > 0) {
+        metrics_put(metrics, "train/contrast_loss", contrast.loss);
+        metrics_put(metrics, "train/contrast_accuracy", contrast.correct / contrast.pairs);
+    }
     metrics_put(metrics, "train/grad_norm", norm);
     metrics_put(metrics, "train/learning_rate", rate);
     metrics_put(metrics, "train/tokens", (double)reward->seen);
     metrics_put(metrics, "train/epoch",
                 (double)((n + 1) * settings->train.batch) / (double)reward->train.items);
-    metrics_put(timing, "tokens_per_second", (double)sums.rows / (clock_seconds() - begin));
+    metrics_put(timing, "tokens_per_second",
+                (double)(sums.rows + contrast.rows) / (clock_seconds() - begin));
     return true;
 }
 

@@ -23,6 +23,7 @@ typedef enum RandomPurpose {
     RANDOM_NORMALIZE = 8, /* reference samples of reward normalization */
     RANDOM_PTX = 9,       /* order of the pre-training mix */
     RANDOM_EVALUATE = 10, /* sampling on held-out prompts */
+    RANDOM_CONTRAST = 11, /* rankings made from demonstrations */
 } RandomPurpose;
 
 /* The Philox block function: 4 words from a 128-bit counter and a 64-bit key. */
