@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ppo: the RLHF loop (Ziegler et al. 2019; Stiennon et al. 2020; Ouyang et al. 2022, section 3.5 step 3).
+ * Ppo: the RLHF loop (Ziegler et al. 2019; Stiennon et al. 2020; Ouyang et al. 2022, section 3.5
+ * step 3).
  *
  * One iteration: sample completions from the policy; score them; log-probs of policy and frozen
- * reference and values of the critic by the training path; rewards = -beta KL at each token, the score
- * at the last; generalized advantages; passes of clipped updates; metrics.
+ * reference and values of the critic by the training path; rewards = -beta KL at each token, the
+ * score at the last; generalized advantages; passes of clipped updates; metrics.
  *
- * It works on models in memory and knows no files but those of its checkpoints, so that a test can run
- * it on a world of five tokens. The main loads the models and owns them.
+ * It works on models in memory and knows no files but those of its checkpoints, so that a test
+ * can run it on a world of five tokens. The main loads the models and owns them.
  */
 #ifndef RLHF_PPO_PPO_H
 #define RLHF_PPO_PPO_H
@@ -105,9 +106,9 @@ void ppo_order(const Ppo *ppo, int64_t iteration, int64_t epoch, size_t *order);
 /* Minibatch k of a pass ends before order[this]; whole prompts. */
 size_t ppo_minibatch_end(const Ppo *ppo, size_t k);
 
-/* ppo_update.c: log-probs and entropy by `policy`, log-probs by the reference and, if wanted, values, of
- * all completions in the given order; no micro-batch reaches over cut[0], cut[1], ... cut[cuts - 1] =
- * samples. */
+/* ppo_update.c: log-probs and entropy by `policy`, log-probs by the reference and, if wanted,
+ * values, of all completions in the given order; no micro-batch reaches over cut[0], cut[1], ...
+ * cut[cuts - 1] = samples. */
 bool ppo_logprobs(Ppo *ppo, Rollout *rollout, const Model *policy, bool values, const size_t *order,
                   const size_t *cut, size_t cuts, Error *err);
 
@@ -124,15 +125,15 @@ typedef struct PpoUpdate {
 } PpoUpdate;
 bool ppo_update(Ppo *ppo, int64_t iteration, PpoUpdate *update, Error *err);
 
-/* ppo_ptx.c: adds the gradient of ppo.ptx_coef times the mean -log p of the trained tokens of `count`
- * records, from number `first` of the order, and gives that mean. */
+/* ppo_ptx.c: adds the gradient of ppo.ptx_coef times the mean -log p of the trained tokens of
+ * `count` records, from number `first` of the order, and gives that mean. */
 bool ppo_ptx(Ppo *ppo, uint64_t first, size_t count, double *loss, Error *err);
 
 /* ppo_evaluate.c */
 bool ppo_evaluate(Ppo *ppo, int64_t done, Run *run, Metrics *metrics, bool *eligible, Error *err);
 
-/* ppo_dump.c: --dump-rollouts, one JSON line per completion. A run that starts over empties the file, one
- * that resumes cuts it to what its checkpoint knew. */
+/* ppo_dump.c: --dump-rollouts, one JSON line per completion. A run that starts over empties the
+ * file, one that resumes cuts it to what its checkpoint knew. */
 bool ppo_dump_open(Ppo *ppo, Error *err);
 bool ppo_dump_rewind(Ppo *ppo, uint64_t size, Error *err);
 bool ppo_dump(Ppo *ppo, int64_t iteration, Error *err);

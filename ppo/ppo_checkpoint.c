@@ -102,7 +102,8 @@ uint64_t ppo_checkpoint_bytes(const Ppo *ppo) {
     return (3 * policy + 3 * critic + shared + average) * sizeof(float);
 }
 
-/* Weights of folder/name into a model that exists; a shared trunk takes only what the folder has. */
+/* Weights of folder/name into a model that exists; a shared trunk takes only what the folder
+ * has. */
 static bool load_weights(Model *model, const char *folder, const char *name, HeadKind head,
                          Error *err) {
     Model saved = {0};

@@ -59,8 +59,8 @@ typedef struct PpoConfig {
 /* The program's description for options_parse: tables, flags, help. */
 extern const OptionProgram ppo_program;
 
-/* Values that the rows' ranges cannot judge alone: filters of sampling, dropout, the reward's sources.
- * ERROR_CONFIG naming the key. */
+/* Values that the rows' ranges cannot judge alone: filters of sampling, dropout, the reward's
+ * sources. ERROR_CONFIG naming the key. */
 bool ppo_config_check(const PpoConfig *config, Error *err);
 
 /* KL estimator of the reward (ppo.kl_estimator) in the terms of common/loss/ppo.h. */

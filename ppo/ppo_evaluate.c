@@ -8,7 +8,8 @@
 #include "ppo/ppo.h"
 #include "ppo/ppo_sizes.h"
 
-/* Random numbers of evaluations: the same in each of them, so that policies differ and luck does not. */
+/* Random numbers of evaluations: the same in each of them, so that policies differ and luck does
+ * not. */
 enum { STREAM_TRIAL = 0, STREAM_BEST_OF = 1 };
 
 static Sampling evaluation_sampling(const Ppo *ppo, uint64_t stream) {
@@ -150,8 +151,9 @@ static int best_first(const void *left, const void *right) {
     return a->score > b->score ? -1 : a->score < b->score;
 }
 
-/* Expected score (and judge's score) of the best of k among the n of one prompt, over all choices of k of
- * them: the i-th best is the best of a choice with probability C(n - 1 - i, k - 1) / C(n, k). */
+/* Expected score (and judge's score) of the best of k among the n of one prompt, over all
+ * choices of k of them: the i-th best is the best of a choice with probability C(n - 1 - i, k -
+ * 1) / C(n, k). */
 static Scored best_of(const Scored *sorted, size_t n, size_t k) {
     Scored sum = {0};
     double share = (double)k / (double)n;
@@ -181,7 +183,8 @@ static bool score_best_of(Ppo *ppo, Rollout *many, size_t n, Scored *scored, Err
     return ok;
 }
 
-/* The first policy's best-of-k curve: what choosing alone achieves, and its KL log k - (k - 1) / k. */
+/* The first policy's best-of-k curve: what choosing alone achieves, and its KL log k - (k - 1) /
+ * k. */
 static bool put_best_of(Ppo *ppo, size_t prompts, Metrics *metrics, Error *err) {
     size_t n = (size_t)ppo->config->ppo.best_of;
     Rollout many = {0};

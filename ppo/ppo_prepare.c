@@ -195,8 +195,8 @@ static bool load_rewards(PpoInputs *inputs, const PpoConfig *config, Error *err)
     return true;
 }
 
-/* Ids of a data set's prompts; those longer than `limit` are dropped. The ids lie in inputs->ids, whose
- * place may move: prompts get their pointers when all are there. */
+/* Ids of a data set's prompts; those longer than `limit` are dropped. The ids lie in
+ * inputs->ids, whose place may move: prompts get their pointers when all are there. */
 static bool encode_prompts(PpoInputs *inputs, const DataSet *data, size_t limit,
                            RolloutPrompt **prompt, size_t *prompts, size_t *dropped, Error *err) {
     *prompt = mem_alloc(data->records, sizeof **prompt, err);

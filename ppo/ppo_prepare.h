@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * PpoInputs: everything rlhf-ppo reads before it begins, and owns: data, tokenizer, models, rewards.
+ * PpoInputs: everything rlhf-ppo reads before it begins, and owns: data, tokenizer, models,
+ * rewards.
  */
 #ifndef RLHF_PPO_PPO_PREPARE_H
 #define RLHF_PPO_PPO_PREPARE_H

@@ -65,7 +65,8 @@ bool ppo_ptx(Ppo *ppo, uint64_t first, size_t count, double *loss, Error *err) {
     PtxContext context = {.weight = ppo->config->ppo.ptx_coef / (double)tokens,
                           .target = ppo->ptx_batch.target};
     PerToken none = {0};
-    /* A language model's loss is that of its own distribution, whatever the sampling temperature is. */
+    /* A language model's loss is that of its own distribution, whatever the sampling temperature
+     * is. */
     workspace_set_temperature(ppo->policy_space, 1);
     bool ok = true;
     for (size_t next = 0; ok && next < count;) {

@@ -26,8 +26,8 @@ size_t ppo_minibatch_end(const Ppo *ppo, size_t k) {
     return (k + 1) * rollout->groups / minibatches * rollout->per_group;
 }
 
-/* The prompts of an iteration: a function of (seed, iteration). A prompt seen again in a later epoch gets
- * other random numbers. */
+/* The prompts of an iteration: a function of (seed, iteration). A prompt seen again in a later
+ * epoch gets other random numbers. */
 static size_t choose_prompts(Ppo *ppo, int64_t iteration) {
     const Settings *settings = &ppo->config->settings;
     size_t batch = (size_t)settings->train.batch;

@@ -223,7 +223,8 @@ static bool step_critic(Ppo *ppo, int64_t iteration, PpoUpdate *update, Error *e
     return true;
 }
 
-/* Records of the pre-training mix that belong to a minibatch: a function of its place in the run. */
+/* Records of the pre-training mix that belong to a minibatch: a function of its place in the
+ * run. */
 static bool mix_ptx(Ppo *ppo, int64_t iteration, int64_t epoch, size_t k, size_t first, size_t last,
                     PpoUpdate *update, Error *err) {
     const PpoConfig *config = ppo->config;

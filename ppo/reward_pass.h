@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * RewardPass: a frozen model with a score head that reads prompts and completions: what reward model
- * and classifier sources have in common.
+ * RewardPass: a frozen model with a score head that reads prompts and completions: what reward
+ * model and classifier sources have in common.
  */
 #ifndef RLHF_PPO_REWARD_PASS_H
 #define RLHF_PPO_REWARD_PASS_H
@@ -36,7 +36,8 @@ size_t reward_pass_work(const RewardPass *pass);
 /* Most ids of the policy's tokenizer it can read, one place kept for EOS; 0 if it reads text. */
 size_t reward_pass_longest(const RewardPass *pass);
 
-/* out[n * labels]: the head's numbers at the last id of each item (plus reward_bias of a reward model). */
+/* out[n * labels]: the head's numbers at the last id of each item (plus reward_bias of a reward
+ * model). */
 bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *out, Error *err);
 
 #endif

@@ -27,8 +27,8 @@ typedef struct ProgramSource {
 
 extern char **environ;
 
-/* Ends the program: closing its stdin asks it to, a signal makes it. *status as of waitpid; false if it
- * had to be killed. */
+/* Ends the program: closing its stdin asks it to, a signal makes it. *status as of waitpid;
+ * false if it had to be killed. */
 static bool end_child(ProgramSource *self, double patience, int *status) {
     if (self->to >= 0) {
         close(self->to);
@@ -217,7 +217,8 @@ static bool read_some(ProgramSource *self, bool *open, Error *err) {
     return true;
 }
 
-/* Sends the request and awaits n answers, both at once, so that neither side can block the other. */
+/* Sends the request and awaits n answers, both at once, so that neither side can block the
+ * other. */
 static bool exchange(ProgramSource *self, size_t n, double *score, Error *err) {
     double until = clock_seconds() + self->timeout;
     size_t sent = 0, answered = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * RewardSource: what gives a completion its score. One interface for a reward model, a classifier, a
- * program, a function, and a weighted sum of these. Every source gets prompt and completion as ids of
- * the policy's tokenizer and as text, and takes what it can use: a model with the same tokenizer (by
- * fingerprint) reads the ids, one with another tokenizer reads the text by its own layout; a program
- * reads the text.
+ * RewardSource: what gives a completion its score. One interface for a reward model, a
+ * classifier, a program, a function, and a weighted sum of these. Every source gets prompt and
+ * completion as ids of the policy's tokenizer and as text, and takes what it can use: a model
+ * with the same tokenizer (by fingerprint) reads the ids, one with another tokenizer reads the
+ * text by its own layout; a program reads the text.
  */
 #ifndef RLHF_PPO_REWARD_SOURCE_H
 #define RLHF_PPO_REWARD_SOURCE_H
@@ -33,7 +33,8 @@ typedef struct RewardItem {
 typedef struct RewardSource RewardSource;
 struct RewardSource {
     char *name; /* for messages, owned */
-    /* score[n]; ERROR_UNAVAILABLE when an outside program fails, ERROR_DATA for what can not be read. */
+    /* score[n]; ERROR_UNAVAILABLE when an outside program fails, ERROR_DATA for what can not be
+     * read. */
     bool (*score)(RewardSource *source, const RewardItem *item, size_t n, double *score,
                   Error *err);
     void (*free)(RewardSource *source);
@@ -56,8 +57,8 @@ typedef struct RewardContext {
     double timeout;       /* seconds for a program's batch */
 } RewardContext;
 
-/* A sequence-classification folder of one label: w . h at EOS plus reward_bias. An unfinished completion
- * is read with EOS appended. */
+/* A sequence-classification folder of one label: w . h at EOS plus reward_bias. An unfinished
+ * completion is read with EOS appended. */
 RewardSource *reward_model_source(const char *folder, const RewardContext *context, Error *err);
 
 typedef enum ClassifierOutput {
@@ -71,11 +72,12 @@ RewardSource *reward_classifier_source(const char *folder, const char *label,
                                        ClassifierOutput output, const RewardContext *context,
                                        Error *err);
 
-/* A program, started once, without a shell: argv is NULL-terminated. Each completion goes to its stdin
- * as a line {"prompt": text, "completion": text, "finished": bool} (prompt is an array of {"role",
- * "content"} for a conversation); for each it answers a line {"score": x} or a bare number on stdout.
- * `batch` lines are sent, then as many answers awaited, at most `timeout` seconds. Its stderr is the
- * caller's. Death, silence, a wrong answer and a superfluous line are ERROR_UNAVAILABLE. */
+/* A program, started once, without a shell: argv is NULL-terminated. Each completion goes to its
+ * stdin as a line {"prompt": text, "completion": text, "finished": bool} (prompt is an array of
+ * {"role", "content"} for a conversation); for each it answers a line {"score": x} or a bare
+ * number on stdout. `batch` lines are sent, then as many answers awaited, at most `timeout`
+ * seconds. Its stderr is the caller's. Death, silence, a wrong answer and a superfluous line are
+ * ERROR_UNAVAILABLE. */
 RewardSource *reward_program_source(const char *const *argv, size_t batch, double timeout,
                                     Error *err);
 

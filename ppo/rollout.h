@@ -2,12 +2,12 @@
  *
  * Rollout: completions sampled by a policy, and what belongs to each of their tokens.
  *
- * All per-token arrays are ragged: completion s has the entries start[s] .. start[s + 1] - 1, one per
- * action, EOS included. Completions of one prompt are neighbors.
+ * All per-token arrays are ragged: completion s has the entries start[s] .. start[s + 1] - 1,
+ * one per action, EOS included. Completions of one prompt are neighbors.
  *
- * Pack: a micro-batch of some of them. A completion's rows are the prompt's last id and its own ids but
- * the last; the row before an action has the action as target and holds the value of the state before
- * it. Several completions of one prompt share the prompt's other ids as a prefix.
+ * Pack: a micro-batch of some of them. A completion's rows are the prompt's last id and its own
+ * ids but the last; the row before an action has the action as target and holds the value of the
+ * state before it. Several completions of one prompt share the prompt's other ids as a prefix.
  */
 #ifndef RLHF_PPO_ROLLOUT_H
 #define RLHF_PPO_ROLLOUT_H
@@ -77,8 +77,8 @@ typedef struct Pack {
 bool pack_init(Pack *pack, size_t rows, Error *err);
 void pack_done(Pack *pack);
 
-/* Fills the emptied pack with completions order[*next], order[*next + 1], ... as long as the budget lasts
- * and moves *next on; one completion with its prompt must fit. */
+/* Fills the emptied pack with completions order[*next], order[*next + 1], ... as long as the
+ * budget lasts and moves *next on; one completion with its prompt must fit. */
 bool pack_fill(Pack *pack, const Rollout *rollout, const size_t *order, size_t n, size_t *next,
                Error *err);
 

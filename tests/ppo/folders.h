@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Model folders and prompt files for runs of the program: a tokenizer trained on a few lines, a random
- * policy, reward model and classifier.
+ * Model folders and prompt files for runs of the program: a tokenizer trained on a few lines, a
+ * random policy, reward model and classifier.
  */
 #ifndef RLHF_TESTS_PPO_FOLDERS_H
 #define RLHF_TESTS_PPO_FOLDERS_H

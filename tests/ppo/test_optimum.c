@@ -145,8 +145,8 @@ static void run_bandit(const char *const *set, int64_t steps, double *first, dou
     world_done(&world);
 }
 
-/* T36: without a penalty the count of a token goes to the limit; with a huge one the policy stays; an
- * adaptive coefficient holds the KL near its target. */
+/* T36: without a penalty the count of a token goes to the limit; with a huge one the policy
+ * stays; an adaptive coefficient holds the KL near its target. */
 static void test_bandit(void **state) {
     (void)state;
     double first, last, kl;

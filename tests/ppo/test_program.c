@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The program itself: what a run leaves behind, resuming by bytes, refusals and faults by exit code.
+ * The program itself: what a run leaves behind, resuming by bytes, refusals and faults by exit
+ * code.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -108,7 +109,8 @@ static size_t read_array(const cJSON *line, const char *key, double *out) {
 static double advantage_sum, advantage_squares;
 static size_t advantage_count;
 
-/* A dumped completion is enough to recompute rewards, advantages and returns (gamma 1, lambda 0.95). */
+/* A dumped completion is enough to recompute rewards, advantages and returns (gamma 1, lambda
+ * 0.95). */
 static void check_dump_line(const cJSON *line) {
     double id[64], old[64], reference[64], value[64], reward[64], advantage[64], returns[64];
     size_t n = read_array(line, "completion", id);
@@ -215,8 +217,9 @@ static void assert_same_run(const char *a, const char *b) {
     }
 }
 
-/* T28: a run cut back to any of its checkpoints and resumed leaves the same bytes; also at the end of an
- * epoch (every second of these iterations), and one that stopped itself after each iteration. */
+/* T28: a run cut back to any of its checkpoints and resumed leaves the same bytes; also at the
+ * end of an epoch (every second of these iterations), and one that stopped itself after each
+ * iteration. */
 static void resume(const char *name, const char *const *more, const int *point, size_t points,
                    bool stops) {
     char whole[800], part[900], dump[900], part_dump[1000], evaluation[900];

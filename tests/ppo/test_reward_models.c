@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reward models and classifiers as sources, against a plain pass of the same model over each item alone.
+ * Reward models and classifiers as sources, against a plain pass of the same model over each
+ * item alone.
  */
 #include <math.h>
 #include <string.h>
@@ -84,7 +85,8 @@ static void plain_pass(const Model *model, const Tokens *ids, float *out) {
     workspace_free(workspace);
 }
 
-/* What the model says of each item, read with the given tokenizer and layout, EOS always at the end. */
+/* What the model says of each item, read with the given tokenizer and layout, EOS always at the
+ * end. */
 static void expected(const char *folder, const Tokenizer *reader, const Layout *layout,
                      float out[ITEMS][3]) {
     Error err = {0};

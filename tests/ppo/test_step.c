@@ -66,7 +66,8 @@ static void test_first_iteration(void **state) {
     }
 }
 
-/* With no update the first minibatch is all there is: nothing is clipped, the policy does not move. */
+/* With no update the first minibatch is all there is: nothing is clipped, the policy does not
+ * move. */
 static void test_no_learning(void **state) {
     (void)state;
     World world;
@@ -83,8 +84,8 @@ static void test_no_learning(void **state) {
     world_done(&world);
 }
 
-/* T19, T20: rewards of a completion are its score minus beta times its KL, whether it ended or was cut;
- * the rules of a missing EOS. */
+/* T19, T20: rewards of a completion are its score minus beta times its KL, whether it ended or
+ * was cut; the rules of a missing EOS. */
 static void test_scores(void **state) {
     (void)state;
     static const char *const rule[] = {"ppo.missing_eos=ignore", "ppo.missing_eos=replace",
@@ -124,8 +125,8 @@ static void test_scores(void **state) {
     }
 }
 
-/* T18, T23: with k3, each token's KL and the reported one are k3's, never negative; whitened rewards keep
- * their mean. */
+/* T18, T23: with k3, each token's KL and the reported one are k3's, never negative; whitened
+ * rewards keep their mean. */
 static void test_estimator_and_whitening(void **state) {
     (void)state;
     World world;
@@ -317,8 +318,8 @@ static void build_ptx(ExampleSet *set, Example *example, int32_t ids[PTX_RECORDS
         .example = example, .examples = PTX_RECORDS, .counts = {.longest = 3 + PTX_TOKENS}};
 }
 
-/* T32: the gradient with the mix is PPO's plus gamma times that of the mean -log p of its tokens, which is
- * at temperature 1 whatever the sampling temperature is. */
+/* T32: the gradient with the mix is PPO's plus gamma times that of the mean -log p of its
+ * tokens, which is at temperature 1 whatever the sampling temperature is. */
 static void test_ptx(void **state) {
     (void)state;
     static const char *const common[] = {"train.learning_rate=0", "ppo.epochs=1", "ppo.ptx_batch=3",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A world small enough to be enumerated: random GPT-2 models of a few tokens, prompts, a reward that is
- * a function, and PPO on it.
+ * A world small enough to be enumerated: random GPT-2 models of a few tokens, prompts, a reward
+ * that is a function, and PPO on it.
  */
 #ifndef RLHF_TESTS_PPO_WORLD_H
 #define RLHF_TESTS_PPO_WORLD_H
