@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads: OpenMP with a fixed partition. A range is cut the same way whenever its length and the
+ * Threads: a pool with a fixed partition. A range is cut the same way whenever its length and the
  * number of threads are the same, so results do not depend on timing.
  */
 #ifndef RLHF_BASE_PARALLEL_H
@@ -16,7 +16,8 @@ int parallel_threads(void);
 typedef void ParallelBody(void *context, size_t begin, size_t end, int thread);
 
 /* Calls body over [0, n) cut into at most parallel_threads() contiguous pieces, each a multiple of
- * `grain` (but the last). Runs inline when one piece suffices, or inside another parallel region. */
+ * `grain` (but the last). Runs inline when one piece suffices, or inside another parallel region. One
+ * thread of the process calls this, and the bodies it runs. */
 void parallel_for(size_t n, size_t grain, ParallelBody *body, void *context);
 
 /* Calls body(context, i, i + 1, thread) for each i in [0, n), handed out one by one in the order of i:
