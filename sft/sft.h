@@ -37,10 +37,8 @@ typedef struct Sft {
     Workspace *workspace;     /* for training */
     Batch batch;              /* one micro-batch */
     float *logprob, *correct; /* [rows of the largest micro-batch] */
-    float *validation_logprob;
-    Workspace *validation_workspace;
-    Generator *generator; /* for samples; NULL without prompts */
-    size_t rows;          /* of the largest micro-batch */
+    Generator *generator;     /* for samples; NULL without prompts */
+    size_t rows;              /* of the largest micro-batch */
     int64_t steps;
     uint64_t seen; /* trained tokens so far */
 } Sft;

@@ -316,11 +316,13 @@ bool option_defaults(const OptionRows *rows, void *config, Error *err) {
         if (is_absent(option)) {
             continue;
         }
-        cJSON *value = json_parse(option->initial, strlen(option->initial), NULL, 0,
-                                  &json_limits_config, NULL);
+        cJSON *value =
+            json_parse(option->initial, strlen(option->initial), NULL, 0, &json_limits_config, err);
         if (value == NULL) {
-            return error_set(err, ERROR_INTERNAL, "the default of %s is not JSON: %s", option->path,
-                             option->initial);
+            if (err != NULL && err->code != ERROR_OS) {
+                err->code = ERROR_INTERNAL;
+            }
+            return error_wrap(err, "the default of %s, %s", option->path, option->initial);
         }
         bool ok = option_store(option, config, value, false, &problem);
         if (!ok) {
