@@ -210,6 +210,7 @@ static int process(const char *folder, const TrainerOptions *options, Toy toy, b
     assert_true(child >= 0);
     if (child == 0) {
         Error err = {0};
+        signal(SIGHUP, SIG_DFL); /* whoever runs the tests may ignore it */
         signals_install("test");
         bool quiet = freopen("/dev/null", "w", stderr) != NULL;
         bool ok = train(folder, options, &toy, resume, &err);
