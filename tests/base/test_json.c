@@ -242,6 +242,58 @@ static void test_bad(void **state) {
     }
 }
 
+static uint64_t random_bits(uint64_t *state) {
+    *state ^= *state << 13, *state ^= *state >> 7, *state ^= *state << 17; /* xorshift */
+    return *state;
+}
+
+/* Good texts with some bytes changed, dropped or doubled: whatever passes comes back the same after
+ * writing and reading, whatever does not is refused at a place within the text. */
+static void test_mutations(void **state) {
+    (void)state;
+    static const char bytes[] = "{}[]\",:\\/u0e-.+19tn \n\xC3\x80\xED";
+    uint64_t seed = 1181783497276652981u;
+    size_t read = 0, refused = 0;
+    for (int i = 0; i < 40000; i++) {
+        const Good *row = &good[random_bits(&seed) % (sizeof good / sizeof *good)];
+        Str text = {0}, once = {0}, twice = {0};
+        Error err = {0};
+        str_append_bytes(&text, row->text, row->size);
+        for (uint64_t k = random_bits(&seed) % 3 + 1; k > 0 && text.size > 0; k--) {
+            size_t at = random_bits(&seed) % text.size;
+            uint64_t what = random_bits(&seed) % 3;
+            if (what == 0) {
+                text.data[at] = bytes[random_bits(&seed) % (sizeof bytes - 1)];
+            } else if (what == 1) {
+                text.size = at;
+            } else {
+                str_append_bytes(&text, row->text, row->size);
+            }
+        }
+        cJSON *tree = json_parse(str_text(&text), text.size, "m", 1, &json_limits_line, &err);
+        if (tree == NULL) {
+            assert_int_equal(err.code, ERROR_DATA);
+            assert_true(err.line >= 1 && err.column >= 1 && err.column <= (long)text.size + 1);
+            assert_true(err.text[0] != '\0');
+            refused++;
+        } else {
+            json_put_tree(&once, tree, true);
+            cJSON *again = json_parse(once.data, once.size, "m", 1, &json_limits_line, &err);
+            assert_ok(again != NULL, &err);
+            assert_true(cJSON_Compare(tree, again, true));
+            json_put_tree(&twice, again, true);
+            assert_string_equal(once.data, twice.data);
+            cJSON_Delete(again);
+            read++;
+        }
+        cJSON_Delete(tree);
+        str_done(&text);
+        str_done(&once);
+        str_done(&twice);
+    }
+    assert_true(read > 1000 && refused > 1000);
+}
+
 static void test_first_line(void **state) {
     (void)state;
     Error err = {0};
@@ -602,13 +654,14 @@ static void test_put_tree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),        cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_first_line),  cmocka_unit_test(test_comments),
-        cmocka_unit_test(test_limits),      cmocka_unit_test(test_many_keys),
-        cmocka_unit_test(test_read_file),   cmocka_unit_test(test_locate),
-        cmocka_unit_test(test_integer),     cmocka_unit_test(test_describe),
-        cmocka_unit_test(test_put_numbers), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_put_string),  cmocka_unit_test(test_put_tree),
+        cmocka_unit_test(test_good),       cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_mutations),  cmocka_unit_test(test_first_line),
+        cmocka_unit_test(test_comments),   cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_many_keys),  cmocka_unit_test(test_read_file),
+        cmocka_unit_test(test_locate),     cmocka_unit_test(test_integer),
+        cmocka_unit_test(test_describe),   cmocka_unit_test(test_put_numbers),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_put_string),
+        cmocka_unit_test(test_put_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,11 +17,13 @@
 
 #include "common/base/file.h"
 
-enum { WORDS = 64, SECONDS = 30, OUTPUT_SHOWN = 1500 };
+enum { WORDS = 64, OUTPUT_SHOWN = 1500 };
 
 #if defined(__SANITIZE_ADDRESS__)
+enum { SECONDS = 200 };
 static const long memory_limit = 0; /* shadow memory says nothing about the program */
 #else
+enum { SECONDS = 30 };
 static const long memory_limit = 1L << 20; /* KiB */
 #endif
 
@@ -79,6 +81,7 @@ static _Noreturn void become(const char *program, char **argv, int out, int err,
     if (file_limit > 0) {
         setrlimit(RLIMIT_FSIZE, &files);
     }
+    setenv("ASAN_OPTIONS", "allocator_may_return_null=1", 0); /* as without the sanitizer */
     alarm(SECONDS);
     execv(program, argv);
     _exit(127);
@@ -328,6 +331,12 @@ static void unmount(const BadInput *row, const char *own) {
     }
 }
 
+/* "warning: ..." of the program, or the sanitizer's on an allocation that it refuses. */
+static bool is_warning(const char *line, size_t n) {
+    return str_starts_with(line, "warning: ") ||
+           memmem(line, n, "WARNING: AddressSanitizer failed to allocate", 44) != NULL;
+}
+
 /* Lines "program: ..."; warnings do not count; SIZE_MAX: there are others. */
 static size_t count_lines(const Str *text, const char *program) {
     char prefix[64];
@@ -335,7 +344,7 @@ static size_t count_lines(const Str *text, const char *program) {
     int length = snprintf(prefix, sizeof prefix, "%.*s: ", (int)strcspn(program, " "), program);
     for (const char *line = str_text(text); *line != '\0';) {
         size_t n = strcspn(line, "\n");
-        bool warning = str_starts_with(line, "warning: ");
+        bool warning = is_warning(line, n);
         if (line[n] != '\n' || (!warning && strncmp(line, prefix, (size_t)length) != 0)) {
             return SIZE_MAX;
         }

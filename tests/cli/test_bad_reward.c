@@ -33,7 +33,7 @@ static const BadInput programs[] = {
     {"a program that answers half", PROGRAM, 69, "gave 1 of 2 answers in 2 seconds",
      {SCRIPT("read line; echo 1; exec sleep 1000\n")}, .writes = true},
     {"a program that answers too much", PROGRAM " --set train.steps=4", 69,
-     "@r.sh answered more than the 2 lines it was asked for",
+     "it must answer one line for each line it gets",
      {SCRIPT("while read line; do echo 1; echo 2; done\n")}, .writes = true},
     {"a program that talks before it is asked", PROGRAM, 69, "@r.sh answered \"hello\", expected",
      {SCRIPT("echo hello; while read line; do echo 1; done\n")}, .writes = true},
