@@ -115,7 +115,7 @@ static void test_faults(void **state) {
     expect_fault("while read -r x; do echo '{\"value\": 1}'; done", 20, "expected {\"score\"");
     expect_fault("while read -r x; do echo; done", 20, "expected {\"score\"");
     expect_fault("while read -r x; do echo 1e999; done", 20, "1e999");
-    expect_fault("while read -r x; do echo 1; echo 2; done", 20, "one line for each line");
+    expect_fault("while read -r x; do printf '1\\n2\\n'; done", 20, "one line for each line");
     expect_fault("head -c 300000 /dev/zero | tr '\\0' 1; sleep 60", 20, "without ending the line");
     expect_fault("read -r x; read -r x; read -r x; printf '1\\n2\\n3\\n4\\n'; cat >/dev/null", 20,
                  "one line for each line");
