@@ -62,6 +62,10 @@ int parallel_threads(void) {
     return threads;
 }
 
+bool parallel_is_inside(void) {
+    return self >= 0;
+}
+
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();

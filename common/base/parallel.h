@@ -6,12 +6,16 @@
 #ifndef RLHF_BASE_PARALLEL_H
 #define RLHF_BASE_PARALLEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* n = 0: all processors this process may use. Also keeps OpenBLAS at one thread: our own partition
  * spreads its calls. Call once, before any kernel. */
 void parallel_init(int n);
 int parallel_threads(void);
+
+/* Whether the caller is a body that parallel_for or parallel_each runs. */
+bool parallel_is_inside(void);
 
 typedef void ParallelBody(void *context, size_t begin, size_t end, int thread);
 

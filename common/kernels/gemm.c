@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/kernels/gemm.h"
 
+#include <cblas.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
 #include "common/base/parallel.h"
 #include "common/kernels/gemm_block.h"
+
+static GemmEngine selected = GEMM_OWN;
+
+void gemm_select(GemmEngine engine) {
+    selected = engine;
+}
 
 void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
@@ -62,10 +72,24 @@ enum {
     SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives */
 };
 
+static void gemm_openblas(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
+                          const float *a, size_t lda, const float *b, size_t ldb, float beta,
+                          float *c, size_t ldc) {
+    CHECK(m <= INT32_MAX && n <= INT32_MAX && k <= INT32_MAX && lda <= INT32_MAX &&
+          ldb <= INT32_MAX && ldc <= INT32_MAX);
+    cblas_sgemm(CblasRowMajor, ta == PLAIN ? CblasNoTrans : CblasTrans,
+                tb == PLAIN ? CblasNoTrans : CblasTrans, (blasint)m, (blasint)n, (blasint)k, alpha,
+                a, (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+}
+
 void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha, const float *a,
           size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
     if (m * n * k <= SMALL_PRODUCT) {
         gemm_serial(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        return;
+    }
+    if (selected == GEMM_OPENBLAS && !parallel_is_inside()) {
+        gemm_openblas(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
         return;
     }
     Gemm g = {ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc};

@@ -16,6 +16,13 @@ typedef enum Transpose { PLAIN, TRANSPOSED } Transpose;
 void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha, const float *a,
           size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
 
+/* Which engine gemm uses. Our own kernels (AVX-512, AVX2 or portable, by the CPU) by default: their
+ * results do not depend on the number of threads or on neighboring rows. OpenBLAS runs whole products on
+ * the calling thread: Debian's serial build gives wrong products when two threads call it at once. Set
+ * it before the first product. */
+typedef enum GemmEngine { GEMM_OWN, GEMM_OPENBLAS } GemmEngine;
+void gemm_select(GemmEngine engine);
+
 /* The same on the calling thread alone: for use inside a parallel region. */
 void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,

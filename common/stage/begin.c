@@ -7,12 +7,14 @@
 #include "common/base/memory.h"
 #include "common/base/parallel.h"
 #include "common/base/signals.h"
+#include "common/kernels/gemm.h"
 #include "common/stage/stage.h"
 
 void stage_begin(const char *program, const Settings *settings, Log *log) {
     log_init(log, settings->quiet ? LOG_QUIET : settings->verbose ? LOG_VERBOSE : LOG_NORMAL);
     log->plain_interval = (double)settings->log.every;
     parallel_init((int)settings->compute.threads);
+    gemm_select((GemmEngine)settings->compute.gemm);
     signals_install(program);
 }
 

@@ -9,6 +9,7 @@ static const char *const over_lengths[] = {"drop", "truncate", "terminate", NULL
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const epsilon_modes[] = {"torch", "tensorflow", NULL};
 static const char *const dtypes[] = {"float32", NULL};
+static const char *const engines[] = {"own", "openblas", NULL}; /* as GemmEngine */
 static const char *const modes[] = {"smallest", "largest", NULL};
 
 /* One row a line of thought; the macros only keep the columns readable. */
@@ -192,6 +193,9 @@ static const Option rows[] = {
     INT("compute.threads", compute.threads, "0", 0, 4096, "threads",
         "Processor threads; 0: all that this process may use. The same number gives the same "
         "result to the last bit."),
+    CHOICE("compute.gemm", compute.gemm, "\"own\"", engines,
+           "Matrix products by our own kernels on all threads (AVX-512, AVX2 or portable code, as "
+           "the CPU has it), or by OpenBLAS on one: worth a try where the CPU has no AVX2."),
     CHOICE("compute.dtype", compute.dtype, "\"float32\"", dtypes, "Type of the arithmetic."),
 
     INT("checkpoint.every", checkpoint.every, "500", 0, 1e9, "steps",

@@ -53,7 +53,7 @@ typedef struct Settings {
         bool greedy;
         StringList stop;
     } generation;
-    struct { int64_t threads; int dtype; } compute;
+    struct { int64_t threads; int dtype, gemm; } compute;
     struct { int64_t every; int64_t keep; char *best; int mode; double max_minutes; } checkpoint;
     struct { int64_t every; int64_t samples; } log;
 } Settings;

@@ -73,6 +73,9 @@ static void test_against_reference(void **state) {
             check(gemm_kernels_at(i)->name, gemm_kernels_at(i)->serial, &x);
         }
         check("gemm", gemm, &x);
+        gemm_select(GEMM_OPENBLAS);
+        check("gemm by OpenBLAS", gemm, &x);
+        gemm_select(GEMM_OWN);
         check("gemm_serial", gemm_serial, &x);
     }
 }
