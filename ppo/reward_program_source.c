@@ -47,7 +47,7 @@ static bool end_child(ProgramSource *self, double patience, int *status) {
     }
     bool by_itself = got == self->child;
     if (!by_itself) {
-        kill(self->child, SIGKILL);
+        kill(-self->child, SIGKILL); /* its group: what a shell has started ends with it */
         while (waitpid(self->child, status, 0) < 0 && errno == EINTR) {
         }
     }

@@ -34,8 +34,8 @@ static const BadInput programs[] = {
      {SCRIPT("read line; echo 1; exec sleep 1000\n")}, .writes = true},
     {"a program that answers too much", PROGRAM " --set train.steps=4", 69,
      "it must answer one line for each line it gets",
-     {SCRIPT("while read line; do echo 1; echo 2; done\n")}, .writes = true},
-    {"a program that talks before it is asked", PROGRAM, 69, "@r.sh answered \"hello\", expected",
+     {SCRIPT("while read line; do printf '1\\n2\\n'; done\n")}, .writes = true},
+    {"a program that talks before it is asked", PROGRAM, 69, "\"hello", /* as an answer, or too early */
      {SCRIPT("echo hello; while read line; do echo 1; done\n")}, .writes = true},
     {"a program that answers words", PROGRAM, 69, "@r.sh answered \"good\", expected",
      {SCRIPT("while read line; do echo good; done\n")}, .writes = true},
