@@ -192,40 +192,17 @@ static bool evaluate(void *context, int64_t done, Run *run, Metrics *metrics, bo
     return ok;
 }
 
-typedef bool FolderAction(Reward *reward, const char *path, Error *err);
-
-static bool in_folder(const char *folder, const char *name, FolderAction *act, Reward *reward,
-                      Error *err) {
-    char *path = file_join(folder, name, err);
-    bool ok = path != NULL && act(reward, path, err);
-    free(path);
-    return ok;
-}
-
 static Model *result(Reward *reward) {
     return reward->ema.data != NULL ? &reward->ema : &reward->model;
 }
 
-static bool save_result(Reward *reward, const char *path, Error *err) {
+static bool save_result(Reward *reward, const char *folder, Error *err) {
     RewardScale scale;
-    return reward_scale(reward, result(reward), &scale, err) &&
-           reward_save_scaled(reward, result(reward), &scale, path, err);
-}
-
-static bool save_plain(const Model *model, const char *path, Error *err) {
-    return file_make_folders(path, err) && model_save(model, path, err);
-}
-
-static bool save_raw(Reward *reward, const char *path, Error *err) {
-    return save_plain(&reward->model, path, err);
-}
-
-static bool save_average(Reward *reward, const char *path, Error *err) {
-    return save_plain(&reward->ema, path, err);
-}
-
-static bool save_optimizer(Reward *reward, const char *path, Error *err) {
-    return optimizer_save(&reward->optimizer, &reward->model, path, err);
+    char *path = file_join(folder, "model", err);
+    bool ok = path != NULL && reward_scale(reward, result(reward), &scale, err) &&
+              reward_save_scaled(reward, result(reward), &scale, path, err);
+    free(path);
+    return ok;
 }
 
 /* A gain is folded into model/'s head, so that neither the average nor the weights are in there. */
@@ -245,41 +222,12 @@ static bool has_average(const Reward *reward) {
  * average, where these are not what model/ holds. */
 static bool save(void *context, const char *folder, cJSON *state, Error *err) {
     Reward *reward = context;
-    return in_folder(folder, "model", save_result, reward, err) &&
-           (!has_raw(reward) || in_folder(folder, "raw", save_raw, reward, err)) &&
-           (!has_average(reward) || in_folder(folder, "average", save_average, reward, err)) &&
-           in_folder(folder, "optimizer.safetensors", save_optimizer, reward, err) &&
+    return save_result(reward, folder, err) &&
+           (!has_raw(reward) || stage_save_weights(&reward->model, folder, "raw", err)) &&
+           (!has_average(reward) || stage_save_weights(&reward->ema, folder, "average", err)) &&
+           stage_save_optimizer(&reward->optimizer, &reward->model, folder, err) &&
            (cJSON_AddNumberToObject(state, "tokens", (double)reward->seen) != NULL ||
             error_set(err, ERROR_OS, "out of memory while saving a checkpoint"));
-}
-
-static bool read_weights(Model *model, const char *path, Error *err) {
-    Model loaded = {0};
-    if (!model_load(&loaded, path, (int)model->config.head, model->config.labels, NULL, err)) {
-        return false;
-    }
-    bool ok = loaded.count == model->count;
-    if (ok) {
-        memcpy(model->data, loaded.data, model->count * sizeof(float));
-        model->version++;
-    } else {
-        error_set(err, ERROR_DATA, "%s holds %zu weights, the run has %zu", path, loaded.count,
-                  model->count);
-    }
-    model_done(&loaded);
-    return ok;
-}
-
-static bool load_weights(Reward *reward, const char *path, Error *err) {
-    return read_weights(&reward->model, path, err);
-}
-
-static bool load_average(Reward *reward, const char *path, Error *err) {
-    return read_weights(&reward->ema, path, err);
-}
-
-static bool load_optimizer(Reward *reward, const char *path, Error *err) {
-    return optimizer_load(&reward->optimizer, &reward->model, path, err);
 }
 
 static bool load(void *context, const char *folder, const cJSON *state, Error *err) {
@@ -290,10 +238,10 @@ static bool load(void *context, const char *folder, const cJSON *state, Error *e
     }
     reward->seen = (uint64_t)seen;
     bool averaged = reward->ema.data != NULL;
-    return in_folder(folder, has_raw(reward) ? "raw" : "model", load_weights, reward, err) &&
-           (!averaged || in_folder(folder, has_average(reward) ? "average" : "model", load_average,
-                                   reward, err)) &&
-           in_folder(folder, "optimizer.safetensors", load_optimizer, reward, err);
+    return stage_load_weights(&reward->model, folder, has_raw(reward) ? "raw" : "model", err) &&
+           (!averaged || stage_load_weights(&reward->ema, folder,
+                                            has_average(reward) ? "average" : "model", err)) &&
+           stage_load_optimizer(&reward->optimizer, &reward->model, folder, err);
 }
 
 static const char *const publish[] = {"model", NULL};

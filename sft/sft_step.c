@@ -238,63 +238,22 @@ static bool evaluate(void *context, int64_t done, Run *run, Metrics *metrics, bo
     return sft->generator == NULL || sample(sft, done, run, err);
 }
 
-static bool in_folder(const char *folder, const char *name,
-                      bool (*act)(Sft *, const char *, Error *), Sft *sft, Error *err) {
-    char *path = file_join(folder, name, err);
-    bool ok = path != NULL && act(sft, path, err);
+static bool save_result(const Sft *sft, const char *folder, Error *err) {
+    char *path = file_join(folder, "model", err);
+    bool ok =
+        path != NULL && stage_save_model(result(sft), sft->tokenizer, &sft->layout, path, err);
     free(path);
     return ok;
-}
-
-static bool save_result(Sft *sft, const char *path, Error *err) {
-    return stage_save_model(result(sft), sft->tokenizer, &sft->layout, path, err);
-}
-
-static bool save_raw(Sft *sft, const char *path, Error *err) {
-    return file_make_folders(path, err) && model_save(&sft->model, path, err);
-}
-
-static bool save_optimizer(Sft *sft, const char *path, Error *err) {
-    return optimizer_save(&sft->optimizer, &sft->model, path, err);
 }
 
 /* With an average, model/ holds the average and raw/ the weights that training goes on from. */
 static bool save(void *context, const char *folder, cJSON *state, Error *err) {
     Sft *sft = context;
-    return in_folder(folder, "model", save_result, sft, err) &&
-           (sft->ema.data == NULL || in_folder(folder, "raw", save_raw, sft, err)) &&
-           in_folder(folder, "optimizer.safetensors", save_optimizer, sft, err) &&
+    return save_result(sft, folder, err) &&
+           (sft->ema.data == NULL || stage_save_weights(&sft->model, folder, "raw", err)) &&
+           stage_save_optimizer(&sft->optimizer, &sft->model, folder, err) &&
            (cJSON_AddNumberToObject(state, "trained_tokens", (double)sft->seen) != NULL ||
             error_set(err, ERROR_OS, "out of memory while saving a checkpoint"));
-}
-
-static bool read_weights(Model *model, const char *path, Error *err) {
-    Model loaded = {0};
-    if (!model_load(&loaded, path, (int)model->config.head, model->config.labels, NULL, err)) {
-        return false;
-    }
-    bool ok = loaded.count == model->count;
-    if (ok) {
-        memcpy(model->data, loaded.data, model->count * sizeof(float));
-        model->version++;
-    } else {
-        error_set(err, ERROR_DATA, "%s holds %zu weights, the run has %zu", path, loaded.count,
-                  model->count);
-    }
-    model_done(&loaded);
-    return ok;
-}
-
-static bool load_result(Sft *sft, const char *path, Error *err) {
-    return read_weights(sft->ema.data != NULL ? &sft->ema : &sft->model, path, err);
-}
-
-static bool load_raw(Sft *sft, const char *path, Error *err) {
-    return read_weights(&sft->model, path, err);
-}
-
-static bool load_optimizer(Sft *sft, const char *path, Error *err) {
-    return optimizer_load(&sft->optimizer, &sft->model, path, err);
 }
 
 static bool load(void *context, const char *folder, const cJSON *state, Error *err) {
@@ -304,9 +263,10 @@ static bool load(void *context, const char *folder, const cJSON *state, Error *e
         return error_set(err, ERROR_DATA, "%s/state.json has no number \"trained_tokens\"", folder);
     }
     sft->seen = (uint64_t)seen;
-    return in_folder(folder, "model", load_result, sft, err) &&
-           (sft->ema.data == NULL || in_folder(folder, "raw", load_raw, sft, err)) &&
-           in_folder(folder, "optimizer.safetensors", load_optimizer, sft, err);
+    bool averaged = sft->ema.data != NULL;
+    return stage_load_weights(averaged ? &sft->ema : &sft->model, folder, "model", err) &&
+           (!averaged || stage_load_weights(&sft->model, folder, "raw", err)) &&
+           stage_load_optimizer(&sft->optimizer, &sft->model, folder, err);
 }
 
 static bool report(void *context, const Run *run, int64_t best_step, Str *out, Error *err) {

@@ -73,6 +73,14 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
 bool stage_save_model(const Model *model, const Tokenizer *tokenizer, const Layout *layout,
                       const char *folder, Error *err);
 
+/* The parts of a checkpoint: weights as folder/name (a model folder without tokenizer), the optimizer as
+ * folder/optimizer.safetensors. Weights that are loaded must fit the model, which keeps its memory. */
+bool stage_save_weights(const Model *model, const char *folder, const char *name, Error *err);
+bool stage_load_weights(Model *model, const char *folder, const char *name, Error *err);
+bool stage_save_optimizer(const Optimizer *optimizer, const Model *model, const char *folder,
+                          Error *err);
+bool stage_load_optimizer(Optimizer *optimizer, const Model *model, const char *folder, Error *err);
+
 /* Steps of a run over n records: train.steps, or epochs in full batches. Warm-up in steps. */
 int64_t stage_steps(const Settings *settings, size_t records);
 double stage_learning_rate(const Settings *settings, int64_t step, int64_t steps);
