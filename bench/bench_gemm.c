@@ -12,33 +12,33 @@
 #include "common/base/parallel.h"
 #include "common/kernels/gemm.h"
 
-typedef struct Product {
+typedef struct Shape {
     Transpose ta, tb;
     size_t m, n, k;
     const float *a, *b;
     float *c;
-} Product;
+} Shape;
 
-static size_t lda(const Product *p) {
+static size_t lda(const Shape *p) {
     return p->ta == PLAIN ? p->k : p->m;
 }
 
-static size_t ldb(const Product *p) {
+static size_t ldb(const Shape *p) {
     return p->tb == PLAIN ? p->n : p->k;
 }
 
 static void ours(void *context) {
-    const Product *p = context;
+    const Shape *p = context;
     gemm(p->ta, p->tb, p->m, p->n, p->k, 1, p->a, lda(p), p->b, ldb(p), 0, p->c, p->n);
 }
 
 static void ours_serial(void *context) {
-    const Product *p = context;
+    const Shape *p = context;
     gemm_serial(p->ta, p->tb, p->m, p->n, p->k, 1, p->a, lda(p), p->b, ldb(p), 0, p->c, p->n);
 }
 
 static void openblas_serial(void *context) {
-    const Product *p = context;
+    const Shape *p = context;
     cblas_sgemm(CblasRowMajor, p->ta == PLAIN ? CblasNoTrans : CblasTrans,
                 p->tb == PLAIN ? CblasNoTrans : CblasTrans, (blasint)p->m, (blasint)p->n,
                 (blasint)p->k, 1, p->a, (blasint)lda(p), p->b, (blasint)ldb(p), 0, p->c,
@@ -82,8 +82,8 @@ int main(int argc, char **argv) {
     printf("%d threads, 1024^3 at %.1f GFLOP/s\n", parallel_threads(), peak * 1e-9);
     printf("%-22s %18s %9s %9s %9s  (GFLOP/s)\n", "product", "M x N x K", "all", "one", "OpenBLAS");
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
-        Product p = {shape[i].ta, shape[i].tb, shape[i].m, shape[i].n,
-                     shape[i].k,  x,           x + most,   x + 2 * most};
+        Shape p = {shape[i].ta, shape[i].tb, shape[i].m, shape[i].n,
+                   shape[i].k,  x,           x + most,   x + 2 * most};
         double flops = 2e-9 * (double)p.m * (double)p.n * (double)p.k;
         char size[64];
         snprintf(size, sizeof size, "%zu x %zu x %zu", p.m, p.n, p.k);

@@ -3,6 +3,7 @@
 
 #include <cblas.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "common/base/error.h"
 #include "common/base/parallel.h"
@@ -98,4 +99,51 @@ void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
     } else {
         parallel_for(n, COLUMN_GRAIN, gemm_columns, &g);
     }
+}
+
+float round_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) {
+        bits |= 0x400000;
+    } else {
+        bits += 0x7fff + (bits >> 16 & 1);
+    }
+    bits &= 0xffff0000;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+size_t packed_matrix_bytes(GemmType type, size_t k, size_t n) {
+    (void)type;
+    return k * n * sizeof(float);
+}
+
+PackedMatrix packed_matrix(GemmType type, Transpose tb, size_t k, size_t n, const float *b,
+                           size_t ldb, void *memory) {
+    float *to = memory;
+    for (size_t p = 0; p < k; p++) {
+        for (size_t j = 0; j < n; j++) {
+            float x = tb == PLAIN ? b[p * ldb + j] : b[j * ldb + p];
+            to[p * n + j] = type == GEMM_BF16 ? round_bf16(x) : x;
+        }
+    }
+    return (PackedMatrix){type, k, n, memory};
+}
+
+void product_run(const Product *p) {
+    if (p->packed != NULL) {
+        gemm(p->ta, PLAIN, p->m, p->n, p->k, p->alpha, p->a, p->lda, p->packed->data, p->n, p->beta,
+             p->c, p->ldc);
+    } else {
+        gemm(p->ta, p->tb, p->m, p->n, p->k, p->alpha, p->a, p->lda, p->b, p->ldb, p->beta, p->c,
+             p->ldc);
+    }
+    if (p->finish != NULL) {
+        p->finish(p->context, 0, p->m, 0, p->n, p->c, p->ldc);
+    }
+}
+
+void product_serial(const Product *p) {
+    product_run(p);
 }

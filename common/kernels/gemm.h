@@ -13,24 +13,69 @@
 
 typedef enum Transpose { PLAIN, TRANSPOSED } Transpose;
 
+/* What the elements of A and B are rounded to before they are multiplied; sums are FP32. BF16 is rounded
+ * to nearest, ties to even. */
+typedef enum GemmType { GEMM_FP32, GEMM_BF16 } GemmType;
+
+/* op(B) [K, N] laid out as the kernels of this CPU read it, for products that meet it more than once. */
+typedef struct PackedMatrix {
+    GemmType type;
+    size_t k, n;
+    const void *data; /* borrowed */
+} PackedMatrix;
+
+/* Bytes of a packed matrix, and packing into `memory` of that size, aligned to 64 bytes. Spread over
+ * threads. */
+size_t packed_matrix_bytes(GemmType type, size_t k, size_t n);
+PackedMatrix packed_matrix(GemmType type, Transpose tb, size_t k, size_t n, const float *b,
+                           size_t ldb, void *memory);
+
+/* Called for every block of C once its sums are final and while it is in a cache: rows [row, row + rows),
+ * columns [column, column + columns); c is its first element. Blocks do not overlap and cover C; several
+ * threads call it. What it does to an element may depend on its place alone. */
+typedef void GemmFinish(const void *context, size_t row, size_t rows, size_t column, size_t columns,
+                        float *c, size_t ldc);
+
+typedef struct Product {
+    GemmType type;
+    Transpose ta, tb;
+    size_t m, n, k;
+    float alpha, beta;
+    const float *a;
+    size_t lda;
+    const float *b; /* or NULL: op(B) is `packed`, of the same type; tb and ldb are not read then */
+    size_t ldb;
+    const PackedMatrix *packed;
+    float *c;
+    size_t ldc;
+    GemmFinish *finish; /* or NULL */
+    const void *context;
+} Product;
+
+void product_run(const Product *product);
+/* On the calling thread alone: for use inside a parallel region. */
+void product_serial(const Product *product);
+
+/* FP32 products without more ado. */
 void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha, const float *a,
           size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
-
-/* Which engine gemm uses. Our own kernels (AVX-512, AVX2 or portable, by the CPU) by default: their
- * results do not depend on the number of threads or on neighboring rows. OpenBLAS runs whole products on
- * the calling thread: Debian's serial build gives wrong products when two threads call it at once. Set
- * it before the first product. */
-typedef enum GemmEngine { GEMM_OWN, GEMM_OPENBLAS } GemmEngine;
-void gemm_select(GemmEngine engine);
-
-/* The same on the calling thread alone: for use inside a parallel region. */
 void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                  size_t ldc);
+
+/* Which engine runs. Our own kernels (AVX-512 with or without BF16, AVX2 or portable, by the CPU) by
+ * default: their results do not depend on the number of threads or on neighboring rows. OpenBLAS runs
+ * whole FP32 products of unpacked matrices on the calling thread: Debian's serial build gives wrong
+ * products when two threads call it at once. Set it before the first product. */
+typedef enum GemmEngine { GEMM_OWN, GEMM_OPENBLAS } GemmEngine;
+void gemm_select(GemmEngine engine);
 
 /* The same in plain loops with sums in double: what the others are tested against. */
 void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                     const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                     size_t ldc);
+
+/* The nearest BF16 value of x (ties to even; NaN stays NaN). */
+float round_bf16(float x);
 
 #endif
