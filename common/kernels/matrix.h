@@ -31,6 +31,35 @@ void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width);
 void matrix_gather(float *y, const float *x, const size_t *row, size_t n, size_t width);
 void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width);
 
+/* Ends of products (GemmFinish in gemm.h); the context is a MatrixFinish, of which each reads what its
+ * formula names. */
+typedef struct MatrixFinish {
+    const float *bias;     /* [width] */
+    const float *residual; /* [rows of C, width] */
+    const float *x;        /* [rows of C, width] what an activation was applied to */
+    float *y;              /* [rows of C, width] what it gave; may be x */
+    size_t width;          /* columns of C */
+} MatrixFinish;
+
+/* C += bias */
+void finish_bias(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
+                 float *c, size_t ldc);
+/* C += residual + bias; the residual may not be C */
+void finish_bias_residual(const void *finish, size_t row, size_t rows, size_t column,
+                          size_t columns, float *c, size_t ldc);
+/* C += bias, y = gelu(C) */
+void finish_bias_gelu(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
+                      float *c, size_t ldc);
+/* C = gelu(C + bias) */
+void finish_bias_gelu_only(const void *finish, size_t row, size_t rows, size_t column,
+                           size_t columns, float *c, size_t ldc);
+/* C *= gelu'(x) */
+void finish_gelu_backward(const void *finish, size_t row, size_t rows, size_t column,
+                          size_t columns, float *c, size_t ldc);
+/* C *= gelu'(x), then y = gelu(x) */
+void finish_gelu_both(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
+                      float *c, size_t ldc);
+
 /* Inverted dropout. An element's fate is a function of key, the row's stream and position, the site and
  * the column: of nothing that depends on the batch. */
 typedef struct Dropout {

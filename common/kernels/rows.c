@@ -38,6 +38,13 @@ static void add(float *restrict y, const float *restrict x, const float *restric
     }
 }
 
+static void bias_residual(float *restrict y, const float *restrict b, const float *restrict x,
+                          size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i] + b[i];
+    }
+}
+
 static void axpy(float *restrict y, float a, const float *restrict x, size_t n) {
     for (size_t i = 0; i < n; i++) {
         y[i] += a * x[i];
@@ -62,24 +69,46 @@ static float dot(const float *restrict x, const float *restrict y, size_t n) {
 static const float gelu_outer = 1.5957691216057308f; /* 2 sqrt(2 / pi) */
 static const float gelu_cubic = 0.044715f;
 
+/* sigmoid(2 sqrt(2/pi) (v + 0.044715 v^3)): gelu(v) = v times it. */
+static inline float gelu_gate(float v) {
+    return 1.0f / (1.0f + fast_exp(-gelu_outer * (v + gelu_cubic * v * v * v)));
+}
+
+/* gelu'(v), from its gate */
+static inline float gelu_slope(float v, float gate) {
+    return gate + v * gate * (1.0f - gate) * (gelu_outer * (1.0f + 3.0f * gelu_cubic * v * v));
+}
+
 static void bias_gelu(float *restrict x, float *restrict y, const float *restrict b, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         float v = x[i] + b[i];
-        float e = fast_exp(-gelu_outer * (v + gelu_cubic * v * v * v));
         x[i] = v;
-        y[i] = v / (1.0f + e);
+        y[i] = v * gelu_gate(v);
+    }
+}
+
+static void bias_gelu_only(float *restrict x, const float *restrict b, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i] + b[i];
+        x[i] = v * gelu_gate(v);
     }
 }
 
 static void gelu_backward(float *dx, const float *restrict x, const float *dy, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
-        float v = x[i];
-        float e = fast_exp(-gelu_outer * (v + gelu_cubic * v * v * v));
-        float s = 1.0f / (1.0f + e);
-        float slope = gelu_outer * (1.0f + 3.0f * gelu_cubic * v * v);
-        dx[i] = dy[i] * (s + v * s * (1.0f - s) * slope);
+        dx[i] = dy[i] * gelu_slope(x[i], gelu_gate(x[i]));
+    }
+}
+
+static void gelu_both(float *restrict d, float *y, const float *x, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i], gate = gelu_gate(v);
+        d[i] *= gelu_slope(v, gate);
+        y[i] = v * gate;
     }
 }
 
@@ -237,11 +266,14 @@ extern const RowKernels ROWS;
 const RowKernels ROWS = {
     .name = TEXT(ROWS),
     .add = add,
+    .bias_residual = bias_residual,
     .axpy = axpy,
     .scale = scale_row,
     .dot = dot,
     .bias_gelu = bias_gelu,
+    .bias_gelu_only = bias_gelu_only,
     .gelu_backward = gelu_backward,
+    .gelu_both = gelu_both,
     .norm = norm,
     .norm_backward = norm_backward,
     .norm_parameters = norm_parameters,

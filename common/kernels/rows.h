@@ -24,6 +24,8 @@ typedef struct RowKernels {
 
     /* y = x + b */
     void (*add)(float *y, const float *x, const float *b, size_t n);
+    /* y += x + b */
+    void (*bias_residual)(float *y, const float *b, const float *x, size_t n);
     /* y += a x */
     void (*axpy)(float *y, float a, const float *x, size_t n);
     /* y *= a */
@@ -32,8 +34,12 @@ typedef struct RowKernels {
 
     /* x += b, y = gelu(x): GELU in tanh form, which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)). */
     void (*bias_gelu)(float *x, float *y, const float *b, size_t n);
+    /* x = gelu(x + b) */
+    void (*bias_gelu_only)(float *x, const float *b, size_t n);
     /* dx = dy gelu'(x); dx may be dy */
     void (*gelu_backward)(float *dx, const float *x, const float *dy, size_t n);
+    /* d *= gelu'(x), then y = gelu(x); y may be x */
+    void (*gelu_both)(float *d, float *y, const float *x, size_t n);
 
     /* y = (x - mean) rstd w + b; rstd = 1 / sqrt(variance + epsilon), biased variance */
     void (*norm)(float *y, float *mean, float *rstd, const float *x, const float *w, const float *b,

@@ -52,6 +52,18 @@ static void gelu_case(const RowKernels *row, size_t n) {
     }
     row->gelu_backward(got, x, y, n);
     assert_close(row->name, got, want, n, 1e-6, 1e-6);
+    memcpy(w, y, sizeof y);
+    memcpy(more, x, sizeof x);
+    row->gelu_both(w, more, more, n);
+    assert_close(row->name, w, got, n, 0, 0);
+    for (size_t i = 0; i < n; i++) {
+        more_want[i] = (float)gelu(x[i]);
+    }
+    assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
+    memset(w, 0, sizeof w);
+    memcpy(more, x, sizeof x);
+    row->bias_gelu_only(more, w, n);
+    assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
     memcpy(got, y, sizeof y); /* in place */
     row->gelu_backward(got, x, got, n);
     assert_close(row->name, got, want, n, 1e-6, 1e-6);
@@ -209,6 +221,11 @@ static void simple_case(const RowKernels *row, size_t n) {
     memcpy(more, x, sizeof x);
     row->axpy(more, 1, y, n);
     assert_close(row->name, got, more, n, 0, 0);
+    memcpy(want, w, sizeof w);
+    row->bias_residual(want, x, y, n);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(want[i] == w[i] + got[i]);
+    }
     row->scale(got, 0.5f, n);
     for (size_t i = 0; i < n; i++) {
         want[i] = 0.5f * more[i];

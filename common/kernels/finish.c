@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/kernels/matrix.h"
+
+void finish_bias(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
+                 float *c, size_t ldc) {
+    const MatrixFinish *f = finish;
+    const RowKernels *kernel = row_kernels();
+    (void)row;
+    for (size_t i = 0; i < rows; i++) {
+        kernel->axpy(c + i * ldc, 1, f->bias + column, columns);
+    }
+}
+
+void finish_bias_residual(const void *finish, size_t row, size_t rows, size_t column,
+                          size_t columns, float *c, size_t ldc) {
+    const MatrixFinish *f = finish;
+    const RowKernels *kernel = row_kernels();
+    for (size_t i = 0; i < rows; i++) {
+        size_t at = (row + i) * f->width + column;
+        kernel->bias_residual(c + i * ldc, f->bias + column, f->residual + at, columns);
+    }
+}
+
+void finish_bias_gelu(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
+                      float *c, size_t ldc) {
+    const MatrixFinish *f = finish;
+    const RowKernels *kernel = row_kernels();
+    for (size_t i = 0; i < rows; i++) {
+        size_t at = (row + i) * f->width + column;
+        kernel->bias_gelu(c + i * ldc, f->y + at, f->bias + column, columns);
+    }
+}
+
+void finish_bias_gelu_only(const void *finish, size_t row, size_t rows, size_t column,
+                           size_t columns, float *c, size_t ldc) {
+    const MatrixFinish *f = finish;
+    const RowKernels *kernel = row_kernels();
+    (void)row;
+    for (size_t i = 0; i < rows; i++) {
+        kernel->bias_gelu_only(c + i * ldc, f->bias + column, columns);
+    }
+}
+
+void finish_gelu_backward(const void *finish, size_t row, size_t rows, size_t column,
+                          size_t columns, float *c, size_t ldc) {
+    const MatrixFinish *f = finish;
+    const RowKernels *kernel = row_kernels();
+    for (size_t i = 0; i < rows; i++) {
+        size_t at = (row + i) * f->width + column;
+        kernel->gelu_backward(c + i * ldc, f->x + at, c + i * ldc, columns);
+    }
+}
+
+void finish_gelu_both(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
+                      float *c, size_t ldc) {
+    const MatrixFinish *f = finish;
+    const RowKernels *kernel = row_kernels();
+    for (size_t i = 0; i < rows; i++) {
+        size_t at = (row + i) * f->width + column;
+        kernel->gelu_both(c + i * ldc, f->y + at, f->x + at, columns);
+    }
+}
