@@ -17,7 +17,7 @@ static void copy_weights(Model *to, const Model *from) {
                    parameter->count * sizeof(float));
         }
     }
-    to->version++;
+    model_touch(to);
 }
 
 /* The policy or the critic of a shared trunk, as a model of its own. */

@@ -48,8 +48,12 @@ typedef struct Model {
     size_t count;
     bool mapped;          /* data is a read-only mapping: no training */
     FileMap map;
-    uint64_t version;     /* changes whenever weights do: packed copies compare it */
+    uint64_t version;     /* of the weights, see model_touch */
 } Model;
+
+/* Gives the model a version that no other weights of this process have or had. Whoever changes weights
+ * calls it: what is derived from them (packed copies) compares versions. */
+void model_touch(Model *model);
 
 /* Lays out the parameters of a configuration; weights are zero. */
 bool model_create(Model *model, const ModelConfig *config, Error *err);

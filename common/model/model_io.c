@@ -374,7 +374,7 @@ bool model_load(Model *model, const char *folder, int head, size_t labels, bool 
         model_done(model);
         return false;
     }
-    model->version = 1;
+    model_touch(model);
     if (fresh_head != NULL) {
         *fresh_head = fresh;
     }

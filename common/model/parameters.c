@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,11 @@
 #include "common/model/family.h"
 #include "common/model/model.h"
 #include "common/model/parameters.h"
+
+void model_touch(Model *model) {
+    static atomic_uint_fast64_t last;
+    model->version = atomic_fetch_add(&last, 1) + 1;
+}
 
 static bool in_trunk(TensorScope scope) {
     return scope != SCOPE_LM_HEAD && scope != SCOPE_SCORE_HEAD;
@@ -71,6 +77,7 @@ bool parameters_allocate(Model *model, Error *err) {
         model_done(model);
         return false;
     }
+    model_touch(model);
     return true;
 }
 
@@ -100,7 +107,7 @@ bool model_copy(Model *to, const Model *from, Error *err) {
         memcpy(to->data + parameter->offset, from->data + source->offset,
                source->count * sizeof(float));
     }
-    to->version = from->version + 1;
+    model_touch(to);
     return true;
 }
 
@@ -158,7 +165,7 @@ void model_initialize(Model *model, uint64_t seed) {
     Initialization work = {model, seed};
     parallel_each(model->parameters, initialize_range, &work);
     model->config.reward_bias = 0.0f;
-    model->version++;
+    model_touch(model);
 }
 
 void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
@@ -171,7 +178,7 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
         initialize(model, i, seed);
     }
     model->config.reward_bias = 0.0f;
-    model->version++;
+    model_touch(model);
 }
 
 void model_freeze(Model *model, size_t layers) {

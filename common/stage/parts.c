@@ -28,7 +28,7 @@ bool stage_load_weights(Model *model, const char *folder, const char *name, Erro
     bool ok = loaded.count == model->count;
     if (ok) {
         memcpy(model->data, loaded.data, model->count * sizeof(float));
-        model->version++;
+        model_touch(model);
     } else {
         error_set(err, ERROR_DATA, "%s holds %zu weights, the run has %zu", path, loaded.count,
                   model->count);

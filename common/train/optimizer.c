@@ -145,7 +145,7 @@ void optimizer_step(Optimizer *optimizer, Model *model, const Gradients *gradien
         job.keep = parameter->decay ? (float)(1 - learning_rate * o->weight_decay) : 1;
         parallel_for(parameter->count, BLOCK, step_piece, &job);
     }
-    model->version++;
+    model_touch(model);
 }
 
 typedef struct EmaJob {
@@ -169,5 +169,5 @@ void ema_update(Model *ema, const Model *model, double decay) {
     CHECK(!ema->mapped && ema->count == model->count);
     EmaJob job = {ema->data, model->data, (float)decay};
     parallel_for(model->count, BLOCK, ema_piece, &job);
-    ema->version++;
+    model_touch(ema);
 }

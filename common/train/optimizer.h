@@ -40,7 +40,7 @@ size_t optimizer_bytes(const Model *model);
 double optimizer_norm(const Gradients *gradients);
 
 /* One update; norm is the value just computed, for clipping. Decay applies to Parameter.decay only and is
- * decoupled. Raises model->version. */
+ * decoupled. The model gets a new version. */
 void optimizer_step(Optimizer *optimizer, Model *model, const Gradients *gradients, double norm,
                     double learning_rate);
 

@@ -36,7 +36,7 @@ static void build_model(Model *model, const WorldOptions *options, HeadKind head
     if (head != HEAD_LM) {
         model_initialize_scores(model, seed, true);
     }
-    model->version++;
+    model_touch(model);
 }
 
 static void build_prompts(World *world, const WorldOptions *options) {

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/model/packed.h"
+
+#include <stdlib.h>
+
+#include "common/base/memory.h"
+
+enum { BLOCK_PARTS = 4, DIRECTIONS = 2, BLOCK_PLACES = BLOCK_PARTS * DIRECTIONS };
+
+static const Part block_part[BLOCK_PARTS] = {PART_QKV_WEIGHT, PART_ATTENTION_OUT_WEIGHT,
+                                             PART_UP_WEIGHT, PART_DOWN_WEIGHT};
+
+struct PackedModel {
+    ModelConfig config; /* a shallow copy: sizes and family only */
+    GemmType type;
+    unsigned which;
+    uint64_t version;     /* of the weights that are packed; 0: none yet */
+    PackedMatrix *matrix; /* [places]: of block 0, 1, ..., then the head's; data NULL: not wanted */
+    void **memory;        /* [places] */
+    Arena arena;
+    size_t planned; /* bytes of the arena, counted while it is not there */
+};
+
+static size_t places(const ModelConfig *config) {
+    return mem_add(mem_mul(config->layers, BLOCK_PLACES), DIRECTIONS);
+}
+
+/* A stored matrix as op(B) of a product. */
+typedef struct Operand {
+    Part part;
+    size_t layer;
+    Transpose transpose;
+    size_t k, n, columns;
+} Operand;
+
+/* The operand of a place; false when it is not among `which` or the configuration lacks it. */
+static bool operand_at(const ModelConfig *config, unsigned which, size_t place, Operand *operand) {
+    bool backward = place % DIRECTIONS == 1, head = place / BLOCK_PLACES == config->layers;
+    unsigned forward_flag = head ? PACK_HEAD_FORWARD : PACK_FORWARD;
+    if ((which & (forward_flag << backward)) == 0 || (head && config->head == HEAD_SCORES)) {
+        return false;
+    }
+    Part head_part = config->tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
+    operand->part = head ? head_part : block_part[place % BLOCK_PLACES / DIRECTIONS];
+    operand->layer = head ? 0 : place / BLOCK_PLACES;
+    int layer;
+    size_t index = family_index(config, operand->part, operand->layer);
+    const TensorRow *row = family_row(config, index, &layer);
+    size_t rows = family_extent(config, row->shape[0]);
+    operand->columns = family_extent(config, row->shape[1]);
+    bool in_out = !head && config->family->block.linear == LINEAR_IN_OUT;
+    operand->transpose = in_out == !backward ? PLAIN : TRANSPOSED;
+    operand->k = operand->transpose == PLAIN ? rows : operand->columns;
+    operand->n = operand->transpose == PLAIN ? operand->columns : rows;
+    return true;
+}
+
+/* The first pass over the layout counts, the second one takes. */
+static void *take(PackedModel *packed, size_t count, size_t size) {
+    if (packed->arena.base == NULL) {
+        packed->planned = mem_add(packed->planned, arena_cost(count, size));
+        return NULL;
+    }
+    return arena_take(&packed->arena, count, size);
+}
+
+static void lay_out(PackedModel *packed) {
+    const ModelConfig *config = &packed->config;
+    packed->matrix = take(packed, places(config), sizeof *packed->matrix);
+    packed->memory = take(packed, places(config), sizeof *packed->memory);
+    for (size_t place = 0; place < places(config); place++) {
+        Operand o;
+        if (operand_at(config, packed->which, place, &o)) {
+            void *memory = take(packed, packed_matrix_bytes(packed->type, o.k, o.n), 1);
+            if (packed->memory != NULL) {
+                packed->memory[place] = memory;
+            }
+        }
+    }
+}
+
+static void prepare(PackedModel *packed, const ModelConfig *config, GemmType type, unsigned which) {
+    *packed = (PackedModel){.config = *config, .type = type, .which = which};
+    packed->config.json = NULL;
+    packed->config.label_name = NULL;
+    lay_out(packed);
+}
+
+size_t packed_bytes(const ModelConfig *config, GemmType type, unsigned which) {
+    PackedModel packed;
+    prepare(&packed, config, type, which);
+    return mem_add(mem_aligned_cost(packed.planned, 1), sizeof packed);
+}
+
+PackedModel *packed_create(const ModelConfig *config, GemmType type, unsigned which, Error *err) {
+    PackedModel *packed = mem_alloc(1, sizeof *packed, err);
+    if (packed == NULL) {
+        return NULL;
+    }
+    prepare(packed, config, type, which);
+    if (!arena_init(&packed->arena, packed->planned, err)) {
+        error_wrap(err, "the packed weights of the model");
+        free(packed);
+        return NULL;
+    }
+    lay_out(packed);
+    return packed;
+}
+
+void packed_free(PackedModel *packed) {
+    if (packed != NULL) {
+        arena_done(&packed->arena);
+        free(packed);
+    }
+}
+
+void packed_update(PackedModel *packed, const Model *model) {
+    if (packed->version == model->version) {
+        return;
+    }
+    for (size_t place = 0; place < places(&packed->config); place++) {
+        Operand o;
+        if (operand_at(&packed->config, packed->which, place, &o)) {
+            size_t index = family_index(&packed->config, o.part, o.layer);
+            packed->matrix[place] = packed_matrix(packed->type, o.transpose, o.k, o.n,
+                                                  model->data + model->parameter[index].offset,
+                                                  o.columns, packed->memory[place]);
+        }
+    }
+    packed->version = model->version;
+}
+
+const PackedMatrix *packed_part(const PackedModel *packed, Part part, size_t layer,
+                                unsigned which) {
+    if (packed == NULL || (packed->which & which) == 0) {
+        return NULL;
+    }
+    size_t slot = 0;
+    while (slot < BLOCK_PARTS && block_part[slot] != part) {
+        slot++;
+    }
+    bool head = slot == BLOCK_PARTS;
+    CHECK(head == (which >= PACK_HEAD_FORWARD) && packed->version != 0);
+    size_t place =
+        head ? packed->config.layers * BLOCK_PLACES : layer * BLOCK_PLACES + slot * DIRECTIONS;
+    bool backward = (which & (PACK_BACKWARD | PACK_HEAD_BACKWARD)) != 0;
+    const PackedMatrix *matrix = &packed->matrix[place + backward];
+    return matrix->data == NULL ? NULL : matrix;
+}
