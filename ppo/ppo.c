@@ -57,11 +57,10 @@ static bool init_models(Ppo *ppo, Error *err) {
 }
 
 static bool init_arrays(Ppo *ppo, const PpoSizes *sizes, Error *err) {
-    GeneratorPlan plan = {.rows = sizes->generator_rows, .context = sizes->generator_context};
     size_t samples = sizes->batch * sizes->per_group;
     size_t most = samples > sizes->trials ? samples : sizes->trials;
     size_t batch = sizes->batch > sizes->trials ? sizes->batch : sizes->trials;
-    ppo->generator = generator_create(&ppo->part.policy->config, &plan, err);
+    ppo->generator = generator_create(&ppo->part.policy->config, &sizes->generator, err);
     ppo->row_logprob = mem_alloc(ppo->rows, sizeof(float), err);
     ppo->row_entropy = mem_alloc(ppo->rows, sizeof(float), err);
     ppo->row_score = mem_alloc(ppo->rows, sizeof(float), err);

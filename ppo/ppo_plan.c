@@ -70,9 +70,14 @@ bool ppo_sizes(const PpoParts *parts, PpoSizes *sizes, Error *err) {
         sizes->rows = larger(sizes->rows, parts->ptx->counts.longest);
     }
     size_t samples = larger(sizes->batch * sizes->per_group, sizes->trials);
-    sizes->generator_rows =
-        config->ppo.rollout_rows > 0 ? (size_t)config->ppo.rollout_rows : smaller(samples, 64);
-    sizes->generator_context = sizes->longest_prompt + sizes->max_tokens;
+    size_t trials = mem_mul(sizes->trials, larger((size_t)config->ppo.best_of, 1));
+    sizes->generator = (GeneratorPlan){
+        .rows =
+            config->ppo.rollout_rows > 0 ? (size_t)config->ppo.rollout_rows : smaller(samples, 64),
+        .context = sizes->longest_prompt + sizes->max_tokens,
+        .completions = larger(samples, trials),
+        .tokens = sizes->max_tokens,
+    };
     return true;
 }
 
@@ -88,7 +93,6 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     const PpoConfig *config = parts->config;
     WorkspacePlan training = {.tokens = sizes.rows, .sequences = sizes.rows, .training = true};
     WorkspacePlan reading = {.tokens = sizes.rows, .sequences = sizes.rows, .training = false};
-    GeneratorPlan generator = {.rows = sizes.generator_rows, .context = sizes.generator_context};
     size_t average = config->settings.train.ema > 0 ? weights(parts->policy) : 0;
     size_t policy = optimizer_bytes(parts->policy) / 2; /* gradients, and each moment of Adam */
     size_t critic = parts->critic == NULL ? 0 : optimizer_bytes(parts->critic) / 2;
@@ -97,7 +101,7 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
         workspace_bytes(&parts->reference->config, &reading),
         parts->critic == NULL ? 0 : workspace_bytes(&parts->critic->config, &training),
     };
-    size_t decoding = generator_bytes(&parts->policy->config, &generator);
+    size_t decoding = generator_bytes(&parts->policy->config, &sizes.generator);
     size_t rollouts = rollout_bytes(sizes.batch, sizes.per_group, sizes.max_tokens) +
                       rollout_bytes(sizes.trials, 1, sizes.max_tokens);
     size_t reward = parts->source->work, judge = parts->judge == NULL ? 0 : parts->judge->work;

@@ -13,7 +13,7 @@ typedef struct PpoSizes {
     size_t rows;    /* of the largest micro-batch */
     size_t trials;  /* prompts of an evaluation, at least 1 */
     size_t befores; /* prompts shown in samples.jsonl */
-    size_t generator_rows, generator_context;
+    GeneratorPlan generator;
 } PpoSizes;
 
 /* Checks that everything fits: minibatches, contexts. ERROR_CONFIG otherwise. */

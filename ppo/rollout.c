@@ -22,6 +22,7 @@ bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most
     rollout->most_samples = samples;
     rollout->most_actions = actions;
     rollout->prompt = mem_alloc(groups, sizeof *rollout->prompt, err);
+    rollout->asked = mem_alloc(groups, sizeof *rollout->asked, err);
     rollout->start = mem_alloc(mem_add(samples, 1), sizeof *rollout->start, err);
     rollout->finished = mem_alloc(samples, sizeof *rollout->finished, err);
     rollout->text = mem_alloc(samples, sizeof *rollout->text, err);
@@ -29,9 +30,9 @@ bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most
     rollout->score = mem_alloc(samples, sizeof *rollout->score, err);
     rollout->action = mem_alloc(actions, sizeof *rollout->action, err);
     rollout->slab = mem_alloc(mem_mul(actions, FLOAT_ARRAYS), sizeof(float), err);
-    if (rollout->prompt == NULL || rollout->start == NULL || rollout->finished == NULL ||
-        rollout->text == NULL || rollout->raw_score == NULL || rollout->score == NULL ||
-        rollout->action == NULL || rollout->slab == NULL) {
+    if (rollout->prompt == NULL || rollout->asked == NULL || rollout->start == NULL ||
+        rollout->finished == NULL || rollout->text == NULL || rollout->raw_score == NULL ||
+        rollout->score == NULL || rollout->action == NULL || rollout->slab == NULL) {
         rollout_done(rollout);
         return false;
     }
@@ -56,6 +57,7 @@ static void clear_text(Rollout *rollout) {
 void rollout_done(Rollout *rollout) {
     clear_text(rollout);
     free(rollout->prompt);
+    free(rollout->asked);
     free(rollout->start);
     free(rollout->finished);
     free(rollout->text);
@@ -72,42 +74,35 @@ bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
     size_t samples = n * per_group;
     CHECK(n <= rollout->most_groups && samples <= rollout->most_samples);
     clear_text(rollout);
-    Prompt *asked = mem_alloc(n, sizeof *asked, err);
-    Completion *completion = mem_alloc(samples, sizeof *completion, err);
-    bool ok = asked != NULL && completion != NULL;
-    for (size_t i = 0; ok && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         rollout->prompt[i] = prompt[i];
-        asked[i] =
+        rollout->asked[i] =
             (Prompt){.id = prompt[i]->id, .count = prompt[i]->count, .record = prompt[i]->key};
     }
     Sampling how = *sampling;
     how.stop = eos >= 0 ? &eos : NULL;
     how.stops = eos >= 0 ? 1 : 0;
-    ok = ok && generate(generator, model, asked, n, per_group, &how, NULL, NULL, NULL, NULL,
-                        completion, err);
-    if (ok) {
-        rollout->groups = n;
-        rollout->per_group = per_group;
-        rollout->samples = samples;
-        size_t at = 0;
-        for (size_t s = 0; s < samples; s++) {
-            size_t count = completion[s].count;
-            CHECK(count > 0 && at + count <= rollout->most_actions);
-            rollout->start[s] = at;
-            memcpy(rollout->action + at, completion[s].id, count * sizeof(int32_t));
-            memcpy(rollout->sampled + at, completion[s].logprob, count * sizeof(float));
-            at += count;
-            rollout->finished[s] = eos >= 0 && completion[s].id[count - 1] == eos;
-        }
-        rollout->start[samples] = at;
-        rollout->actions = at;
-        for (size_t s = 0; s < samples; s++) {
-            completion_done(&completion[s]);
-        }
+    const Completion *completion =
+        generate(generator, model, rollout->asked, n, per_group, &how, NULL, err);
+    if (completion == NULL) {
+        return false;
     }
-    free(asked);
-    free(completion);
-    return ok;
+    rollout->groups = n;
+    rollout->per_group = per_group;
+    rollout->samples = samples;
+    size_t at = 0;
+    for (size_t s = 0; s < samples; s++) {
+        size_t count = completion[s].count;
+        CHECK(count > 0 && at + count <= rollout->most_actions);
+        rollout->start[s] = at;
+        memcpy(rollout->action + at, completion[s].id, count * sizeof(int32_t));
+        memcpy(rollout->sampled + at, completion[s].logprob, count * sizeof(float));
+        at += count;
+        rollout->finished[s] = eos >= 0 && completion[s].id[count - 1] == eos;
+    }
+    rollout->start[samples] = at;
+    rollout->actions = at;
+    return true;
 }
 
 bool rollout_decode(Rollout *rollout, const Tokenizer *tokenizer, Error *err) {

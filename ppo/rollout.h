@@ -44,7 +44,8 @@ typedef struct Rollout {
     float *value;                 /* [actions] critic, before the action */
     float *kl, *reward, *advantage, *returns; /* [actions] */
     size_t most_groups, most_samples, most_actions;
-    float *slab; /* owned: the float arrays */
+    Prompt *asked; /* [groups] as the generator takes them */
+    float *slab;   /* owned: the float arrays */
 } Rollout;
 
 /* Room for groups prompts with per_group completions of at most most_tokens ids. */

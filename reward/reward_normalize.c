@@ -72,15 +72,13 @@ typedef struct Draw {
     ExampleSet prompts;
     size_t *chosen; /* [prompts to sample] indices among prompts.example */
     Prompt *prompt;
-    Completion *completion;
+    Generator *generator;
+    const Completion *completion; /* the generator's */
     size_t count, each, context;
 } Draw;
 
 static void draw_done(Draw *draw) {
-    for (size_t i = 0; draw->completion != NULL && i < draw->count * draw->each; i++) {
-        completion_done(&draw->completion[i]);
-    }
-    free(draw->completion);
+    generator_free(draw->generator);
     free(draw->prompt);
     free(draw->chosen);
     examples_done(&draw->prompts);
@@ -134,15 +132,16 @@ static bool sample_reference(const Reward *reward, const Model *model, Draw *dra
         .seed = (uint64_t)settings->train.seed,
         .purpose = RANDOM_NORMALIZE,
     };
-    GeneratorPlan plan = {.rows = ROWS_AT_ONCE, .context = longest + most};
-    draw->completion = mem_alloc(draw->count * draw->each, sizeof *draw->completion, err);
-    Generator *generator =
-        draw->completion == NULL ? NULL : generator_create(&model->config, &plan, err);
-    bool ok =
-        generator != NULL && generate(generator, model, draw->prompt, draw->count, draw->each,
-                                      &sampling, NULL, NULL, NULL, NULL, draw->completion, err);
-    generator_free(generator);
-    return ok;
+    GeneratorPlan plan = {.rows = ROWS_AT_ONCE,
+                          .context = longest + most,
+                          .completions = draw->count * draw->each,
+                          .tokens = most};
+    draw->generator = generator_create(&model->config, &plan, err);
+    draw->completion = draw->generator == NULL
+                           ? NULL
+                           : generate(draw->generator, model, draw->prompt, draw->count, draw->each,
+                                      &sampling, NULL, err);
+    return draw->completion != NULL;
 }
 
 static bool keep_samples(Reward *reward, const Draw *draw, Error *err) {

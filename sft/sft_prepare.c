@@ -105,7 +105,9 @@ static WorkspacePlan training_plan(const Sft *sft) {
 
 static GeneratorPlan generator_plan(const Sft *sft) {
     return (GeneratorPlan){.rows = (size_t)sft->config->settings.log.samples,
-                           .context = sft->model.config.context};
+                           .context = sft->model.config.context,
+                           .completions = (size_t)sft->config->settings.log.samples,
+                           .tokens = (size_t)sft->config->settings.generation.max_tokens};
 }
 
 bool sft_allocate(Sft *sft, Error *err) {

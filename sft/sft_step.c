@@ -186,7 +186,6 @@ static bool sample(Sft *sft, int64_t done, Run *run, Error *err) {
     count = count < sft->prompts.examples ? count : sft->prompts.examples;
     count = count < MOST ? count : MOST;
     Prompt prompt[MOST];
-    Completion completion[MOST] = {0};
     size_t room = sft->model.config.context;
     for (size_t i = 0; i < count; i++) {
         const Example *example = &sft->prompts.example[i * (sft->prompts.examples / count)];
@@ -210,12 +209,15 @@ static bool sample(Sft *sft, int64_t done, Run *run, Error *err) {
         .seed = (uint64_t)settings->train.seed,
         .purpose = RANDOM_EVALUATE,
     };
-    bool ok = room == 0 || generate(sft->generator, result(sft), prompt, count, 1, &sampling, NULL,
-                                    NULL, NULL, NULL, completion, err);
-    for (size_t i = 0; i < count; i++) {
+    if (room == 0) {
+        return true;
+    }
+    const Completion *completion =
+        generate(sft->generator, result(sft), prompt, count, 1, &sampling, NULL, err);
+    bool ok = completion != NULL;
+    for (size_t i = 0; i < count && ok; i++) {
         const Example *example = &sft->prompts.example[i * (sft->prompts.examples / count)];
-        ok = ok && (room == 0 || write_sample(sft, done, example, &completion[i], run, err));
-        completion_done(&completion[i]);
+        ok = write_sample(sft, done, example, &completion[i], run, err);
     }
     return ok;
 }

@@ -84,8 +84,8 @@ static const OptionProgram program = {
     .flag_lists = 2,
 };
 
-/* Completions held at a time; more prompts follow in the next round. */
-enum { ROUND = 8192 };
+/* Completions, and their tokens, held at a time; more prompts follow in the next round. */
+enum { ROUND = 8192, ROUND_TOKENS = 1 << 21 };
 
 typedef struct Job {
     const Config *config;
@@ -253,37 +253,37 @@ static void show_progress(void *context, size_t done) {
     progress_show(&job->tool->log, &job->progress, job->done + done, total, "%s", "");
 }
 
-/* Prompts [begin, end): completions into `out`, prompt by prompt. */
-static bool complete(Job *job, size_t begin, size_t end, Completion *out, Error *err) {
+/* Completions of the prompts [begin, end), prompt by prompt. */
+static const Completion *complete(Job *job, size_t begin, size_t end, Error *err) {
+    GenerateWatch watch = {.stop = job->config->stop.count > 0 ? stop_text : NULL,
+                           .progress = show_progress,
+                           .context = job};
     return generate(job->generator, &job->tool->model, job->prompt + begin, end - begin,
-                    (size_t)job->config->samples, &job->sampling,
-                    job->config->stop.count > 0 ? stop_text : NULL, job, show_progress, job, out,
-                    err);
+                    (size_t)job->config->samples, &job->sampling, &watch, err);
 }
 
-static bool write_round(Job *job, size_t begin, size_t end, Completion *out, Lines *lines,
-                        Error *err) {
+static bool write_round(Job *job, size_t begin, size_t end, Lines *lines, Error *err) {
     size_t samples = (size_t)job->config->samples, n = (end - begin) * samples;
-    if (!complete(job, begin, end, out, err)) {
-        return false;
-    }
-    bool ok = true;
-    for (size_t i = 0; i < n; i++) {
+    const Completion *out = complete(job, begin, end, err);
+    bool ok = out != NULL;
+    for (size_t i = 0; i < n && ok; i++) {
         Str line = {0};
-        ok = ok && put_completion(job, &job->record[begin + i / samples], &out[i], &line, err) &&
+        ok = put_completion(job, &job->record[begin + i / samples], &out[i], &line, err) &&
              lines_put(lines, &line, err);
         str_done(&line);
-        completion_done(&out[i]);
     }
     job->done += n;
     return ok;
 }
 
-static bool create_generator(Job *job, size_t longest, size_t rows_wanted, Error *err) {
+static bool create_generator(Job *job, size_t longest, size_t completions, Error *err) {
     const Config *config = job->config;
     size_t context = job->tool->model.config.context, tokens = longest + (size_t)config->max_tokens;
-    GeneratorPlan plan = {(size_t)config->rows, tokens < context ? tokens : context};
-    plan.rows = rows_wanted < plan.rows ? rows_wanted : plan.rows;
+    GeneratorPlan plan = {.rows = (size_t)config->rows,
+                          .context = tokens < context ? tokens : context,
+                          .completions = completions,
+                          .tokens = (size_t)config->max_tokens};
+    plan.rows = completions < plan.rows ? completions : plan.rows;
     plan.context = plan.context < 2 ? 2 : plan.context;
     job->generator = generator_create(&job->tool->model.config, &plan, err);
     return job->generator != NULL;
@@ -291,13 +291,14 @@ static bool create_generator(Job *job, size_t longest, size_t rows_wanted, Error
 
 static bool run_records(Job *job, Error *err) {
     size_t samples = (size_t)job->config->samples, longest = 0;
-    size_t round = samples < ROUND ? ROUND / samples : 1;
+    size_t most = ROUND_TOKENS / (size_t)job->config->max_tokens;
+    most = most < ROUND ? most : ROUND;
+    size_t round = samples < most ? most / samples : 1;
     round = round < job->records ? round : job->records;
     job->tokens = mem_alloc(job->records, sizeof(Tokens), err);
     job->prompt = mem_alloc(job->records, sizeof(Prompt), err);
-    Completion *out = mem_alloc(mem_mul(round, samples), sizeof(Completion), err);
     Lines lines = {0};
-    bool ok = job->tokens != NULL && job->prompt != NULL && out != NULL && encode(job, err);
+    bool ok = job->tokens != NULL && job->prompt != NULL && encode(job, err);
     for (size_t i = 0; ok && i < job->records; i++) {
         longest = job->prompt[i].count > longest ? job->prompt[i].count : longest;
     }
@@ -306,7 +307,7 @@ static bool run_records(Job *job, Error *err) {
     progress_begin(&job->progress, "completion", 0);
     for (size_t begin = 0; ok && begin < job->records; begin += round) {
         size_t end = begin + round < job->records ? begin + round : job->records;
-        ok = write_round(job, begin, end, out, &lines, err);
+        ok = write_round(job, begin, end, &lines, err);
     }
     ok = ok && lines_commit(&lines, err);
     lines_abort(&lines);
@@ -316,7 +317,6 @@ static bool run_records(Job *job, Error *err) {
     }
     free(job->tokens);
     free(job->prompt);
-    free(out);
     return ok;
 }
 
@@ -334,7 +334,7 @@ static void print_text(const Str *text, bool terminal) {
     fflush(stdout);
 }
 
-static bool answer(Job *job, char *line, Completion *out, Error *err) {
+static bool answer(Job *job, char *line, Error *err) {
     Message message = {ROLE_PLAIN, line};
     Record record = {.kind = RECORD_PROMPT, .message = &message, .messages = 1};
     Tokens tokens = {0};
@@ -343,13 +343,13 @@ static bool answer(Job *job, char *line, Completion *out, Error *err) {
     job->record = &record;
     job->tokens = &tokens;
     job->prompt = &prompt;
-    bool ok = encode(job, err) && complete(job, 0, 1, out, err);
+    const Completion *out = encode(job, err) ? complete(job, 0, 1, err) : NULL;
+    bool ok = out != NULL;
     for (size_t i = 0; i < samples && ok; i++) {
         Str text = {0};
         ok = completion_text(job, &out[i], &text, err);
         print_text(&text, isatty(STDOUT_FILENO) == 1);
         str_done(&text);
-        completion_done(&out[i]);
     }
     tokens_done(&tokens);
     return ok;
@@ -362,9 +362,8 @@ static bool run_interactive(Job *job, Error *err) {
     char *line = NULL;
     size_t capacity = 0;
     ssize_t n = 0;
-    Completion *out = mem_alloc((size_t)job->config->samples, sizeof(Completion), err);
-    bool ok = out != NULL && create_generator(job, job->tool->model.config.context,
-                                              (size_t)job->config->samples, err);
+    bool ok =
+        create_generator(job, job->tool->model.config.context, (size_t)job->config->samples, err);
     job->records = 1;
     job->tool->log.level = LOG_QUIET;
     while (ok) {
@@ -378,7 +377,7 @@ static bool run_interactive(Job *job, Error *err) {
         while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) {
             line[--n] = '\0';
         }
-        ok = answer(job, line, out, err);
+        ok = answer(job, line, err);
         if (!ok && terminal && err->code == ERROR_DATA) {
             error_print(err, program.name, stderr);
             *err = (Error){0};
@@ -388,7 +387,6 @@ static bool run_interactive(Job *job, Error *err) {
     }
     ok = ok && (!ferror(stdin) || error_errno(err, "reading", "standard input"));
     generator_free(job->generator);
-    free(out);
     free(line);
     return ok;
 }

@@ -12,6 +12,7 @@
 #include "common/model/generate_private.h"
 
 enum {
+    PACKED = PACK_FORWARD | PACK_HEAD_FORWARD,
     PASS_ROWS = 256,         /* at least so many rows of prompts are computed at once */
     DRAW_GRAIN = 4096,       /* logits that a thread should at least have to itself */
     LOGITS_FLOATS = 8 << 20, /* about so many logits are held at once */
@@ -22,7 +23,8 @@ static size_t pages_for(size_t tokens) {
 }
 
 static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorPlan *plan) {
-    CHECK(plan->rows > 0 && plan->context > 1 && config->head != HEAD_SCORES);
+    CHECK(plan->rows > 0 && plan->context > 1 && plan->completions > 0 && plan->tokens > 0 &&
+          config->head != HEAD_SCORES);
     g->family = config->family;
     g->layers = config->layers;
     g->heads = config->heads;
@@ -39,6 +41,9 @@ static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorP
     /* Each live prompt has a row of its own to pay for it; a prompt and a completion that together
      * fill the context take at most one page more than the context does. */
     g->pages = mem_mul(g->rows, g->row_pages + 1);
+    g->completions = plan->completions;
+    g->tokens = plan->tokens < g->context - 1 ? plan->tokens : g->context - 1;
+    g->type = plan->type;
     g->threads = parallel_threads();
 }
 
@@ -70,8 +75,7 @@ static size_t pieces(Generator *g, Arena *arena) {
     piece(arena, &cost, &g->normed, mem_mul(n, width), sizeof(float));
     piece(arena, &cost, &g->qkv, mem_mul(n, 3 * width), sizeof(float));
     piece(arena, &cost, &g->attended, mem_mul(n, width), sizeof(float));
-    piece(arena, &cost, &g->up, mem_mul(n, g->inner), sizeof(float));
-    piece(arena, &cost, &g->bent, mem_mul(n, g->inner), sizeof(float));
+    piece(arena, &cost, &g->inside, mem_mul(n, g->inner), sizeof(float));
     piece(arena, &cost, &g->mean, n, sizeof(float));
     piece(arena, &cost, &g->rstd, n, sizeof(float));
     piece(arena, &cost, &g->scores, mem_mul(threads, g->context), sizeof(float));
@@ -81,15 +85,20 @@ static size_t pieces(Generator *g, Arena *arena) {
     piece(arena, &cost, &g->probability, mem_mul(threads, g->vocabulary), sizeof(float));
     piece(arena, &cost, &g->weight, mem_mul(threads, g->vocabulary), sizeof(float));
     piece(arena, &cost, &g->order, mem_mul(threads, g->vocabulary), sizeof(uint32_t));
-    piece(arena, &cost, &g->picked, g->rows, sizeof(int32_t));
-    piece(arena, &cost, &g->logprob, g->rows, sizeof(float));
+    piece(arena, &cost, &g->draw, g->rows, sizeof(SamplingDraw));
+    size_t tokens = mem_mul(g->completions, g->tokens);
+    piece(arena, &cost, &g->completion, g->completions, sizeof(Completion));
+    piece(arena, &cost, &g->ids, tokens, sizeof(int32_t));
+    piece(arena, &cost, &g->logprobs, tokens, sizeof(float));
+    piece(arena, &cost, &g->entropies, tokens, sizeof(float));
     return cost;
 }
 
 size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan) {
     Generator g = {0};
     sizes_fill(&g, config, plan);
-    return mem_add(sizeof(Generator), pieces(&g, NULL));
+    return mem_add(mem_add(sizeof(Generator), mem_aligned_cost(pieces(&g, NULL), 1)),
+                   packed_bytes(config, g.type, PACKED));
 }
 
 Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan, Error *err) {
@@ -104,6 +113,11 @@ Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan
         return NULL;
     }
     pieces(g, &g->arena);
+    g->packed = packed_create(config, g->type, PACKED, err);
+    if (g->packed == NULL) {
+        generator_free(g);
+        return NULL;
+    }
     for (size_t i = 0; i < g->rows; i++) {
         g->live[i] = (LivePrompt){.page = g->list + i * g->row_pages,
                                   .hidden = g->hidden + (g->rows + i) * g->width};
@@ -114,15 +128,10 @@ Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan
 
 void generator_free(Generator *generator) {
     if (generator != NULL) {
+        packed_free(generator->packed);
         arena_done(&generator->arena);
         free(generator);
     }
-}
-
-void completion_done(Completion *completion) {
-    free(completion->id);
-    free(completion->logprob);
-    *completion = (Completion){0};
 }
 
 /* What one call of generate() works on. */
@@ -132,7 +141,7 @@ typedef struct Job {
     const Prompt *prompt;
     size_t prompts, samples;
     const Sampling *sampling;
-    Completion *out;
+    const GenerateWatch *watch;
     size_t started, finished;
 } Job;
 
@@ -192,10 +201,10 @@ static LivePrompt *live_of(Job *job, size_t prompt, bool *fresh) {
     return empty;
 }
 
-static bool row_start(Job *job, size_t index, LivePrompt *live, Error *err) {
+static void row_start(Job *job, size_t index, LivePrompt *live) {
     Generator *g = job->g;
     const Prompt *prompt = &job->prompt[index / job->samples];
-    Completion *completion = &job->out[index];
+    Completion *completion = &g->completion[index];
     Row *row = &g->row[g->active++];
     size_t room = g->context - prompt->count;
     row->live = live;
@@ -205,9 +214,9 @@ static bool row_start(Job *job, size_t index, LivePrompt *live, Error *err) {
     row->random =
         random_stream(job->sampling->seed, job->sampling->purpose,
                       random_mix(job->sampling->step, prompt->record), completion->sample);
-    completion->id = mem_alloc(row->limit, sizeof(int32_t), err);
-    completion->logprob = completion->id != NULL ? mem_alloc(row->limit, sizeof(float), err) : NULL;
-    return completion->logprob != NULL;
+    row->id = g->ids + index * g->tokens;
+    row->logprob = g->logprobs + index * g->tokens;
+    row->entropy = g->entropies + index * g->tokens;
 }
 
 /* Runs the pass over the rows gathered so far and keeps the hidden rows of prompts that end there.
@@ -242,15 +251,13 @@ static void prefill_add(Job *job, const LivePrompt *live, size_t *n) {
 }
 
 /* Lets waiting samples take the free rows, and computes the prompts that are new. */
-static bool admit(Job *job, Error *err) {
+static void admit(Job *job) {
     Generator *g = job->g;
     size_t n = 0;
     while (g->active < g->rows && job->started < job->prompts * job->samples) {
         bool fresh;
         LivePrompt *live = live_of(job, job->started / job->samples, &fresh);
-        if (!row_start(job, job->started++, live, err)) {
-            return false;
-        }
+        row_start(job, job->started++, live);
         if (fresh) {
             prefill_add(job, live, &n);
         }
@@ -258,7 +265,6 @@ static bool admit(Job *job, Error *err) {
     if (n > 0) {
         prefill_flush(job, n);
     }
-    return true;
 }
 
 /* Feeds the last token of each row that has one; all rows then have their hidden row. */
@@ -274,7 +280,7 @@ static void decode(Job *job) {
         if ((count - 1) % PAGE_TOKENS == 0) {
             row->page[row->pages++] = page_take(g);
         }
-        g->id[n] = row->completion->id[count - 1];
+        g->id[n] = row->id[count - 1];
         g->position[n] = (uint32_t)(prompt_count + count - 1);
         g->place[n] = (CachedRow){.shared = row->live->page,
                                   .shared_tokens = prompt_count,
@@ -299,58 +305,35 @@ typedef struct Draw {
     size_t first; /* row of the first logits */
 } Draw;
 
-/* Log-prob of an id at the temperature, before any filter. */
-static float tempered_logprob(const float *logits, size_t vocabulary, float temperature, int32_t id,
-                              float *scratch) {
-    const RowKernels *kernels = row_kernels();
-    memcpy(scratch, logits, vocabulary * sizeof(float));
-    if (temperature != 1.0f) {
-        kernels->scale(scratch, 1.0f / temperature, vocabulary);
-    }
-    float chosen = scratch[id], max = kernels->max(scratch, vocabulary);
-    kernels->exp(scratch, scratch, max, vocabulary);
-    double sum = 0;
-    for (size_t i = 0; i < vocabulary; i++) {
-        sum += (double)scratch[i];
-    }
-    return (float)((double)chosen - (double)max - log(sum));
-}
-
 static void draw_rows(void *context, size_t begin, size_t end, int thread) {
     const Draw *draw = context;
     const Job *job = draw->job;
     const Generator *g = job->g;
     size_t vocabulary = g->vocabulary, offset = (size_t)thread * vocabulary;
-    SamplingScratch scratch = {g->weight + offset, g->order + offset};
+    SamplingScratch scratch = {g->weight + offset, g->order + offset, g->probability + offset};
     for (size_t i = begin; i < end; i++) {
         const Row *row = &g->row[draw->first + i];
-        const Completion *completion = row->completion;
+        size_t count = row->completion->count;
         const Prompt *prompt = &job->prompt[row->live->prompt];
-        const float *logits = g->logits + i * vocabulary;
-        float *probability = g->probability + offset;
-        SamplingHistory history = {prompt->id, prompt->count, completion->id, completion->count,
+        SamplingHistory history = {prompt->id, prompt->count, row->id, count,
                                    job->model->config.eos};
-        memcpy(probability, logits, vocabulary * sizeof(float));
-        sampling_distribution(job->sampling, &history, probability, vocabulary, &scratch);
-        int32_t id =
-            sampling_pick(probability, vocabulary, random_uniform(&row->random, completion->count));
-        g->picked[draw->first + i] = id;
-        g->logprob[draw->first + i] =
-            tempered_logprob(logits, vocabulary, job->sampling->temperature, id, scratch.weight);
+        g->draw[draw->first + i] =
+            sampling_draw(job->sampling, &history, g->logits + i * vocabulary, vocabulary,
+                          random_uniform(&row->random, count), &scratch);
     }
 }
 
-/* The next id of every row, and its log-prob. */
+/* The next id of every row. */
 static bool draw_all(Job *job, Error *err) {
     Generator *g = job->g;
     for (size_t first = 0; first < g->active; first += g->head_rows) {
         size_t left = g->active - first, n = left < g->head_rows ? left : g->head_rows;
-        generator_head(g, job->model, g->hidden + first * g->width, n);
+        generator_head(g, g->hidden + first * g->width, n);
         Draw draw = {job, first};
         parallel_for(n, 1 + DRAW_GRAIN / g->vocabulary, draw_rows, &draw);
     }
     for (size_t i = 0; i < g->active; i++) {
-        if (!isfinite(g->logprob[i])) {
+        if (!isfinite(g->draw[i].logprob)) {
             return error_set(err, ERROR_DIVERGED,
                              "the model's logits behind prompt %zu are not finite; its weights are "
                              "spoiled",
@@ -360,7 +343,7 @@ static bool draw_all(Job *job, Error *err) {
     return true;
 }
 
-static bool has_ended(const Job *job, const Row *row, StopCheck *stop, void *stop_context) {
+static bool has_ended(const Job *job, const Row *row) {
     Completion *completion = row->completion;
     int32_t last = completion->id[completion->count - 1];
     if (last == job->model->config.eos) {
@@ -373,8 +356,9 @@ static bool has_ended(const Job *job, const Row *row, StopCheck *stop, void *sto
             return true;
         }
     }
-    if (stop != NULL && stop(stop_context, completion->prompt, completion->sample, completion->id,
-                             completion->count)) {
+    const GenerateWatch *watch = job->watch;
+    if (watch->stop != NULL && watch->stop(watch->context, completion->prompt, completion->sample,
+                                           completion->id, completion->count)) {
         return true;
     }
     completion->finish = FINISH_LENGTH;
@@ -395,15 +379,17 @@ static void row_end(Job *job, size_t i) {
 }
 
 /* Appends the drawn ids; rows that are done leave. */
-static void append_all(Job *job, StopCheck *stop, void *stop_context) {
+static void append_all(Job *job) {
     Generator *g = job->g;
     for (size_t i = 0; i < g->active; i++) {
-        Completion *completion = g->row[i].completion;
-        completion->id[completion->count] = g->picked[i];
-        completion->logprob[completion->count++] = g->logprob[i];
+        Row *row = &g->row[i];
+        size_t at = row->completion->count++;
+        row->id[at] = g->draw[i].id;
+        row->logprob[at] = g->draw[i].logprob;
+        row->entropy[at] = g->draw[i].entropy;
     }
     for (size_t i = g->active; i-- > 0;) {
-        if (has_ended(job, &g->row[i], stop, stop_context)) {
+        if (has_ended(job, &g->row[i])) {
             row_end(job, i);
         }
     }
@@ -420,39 +406,45 @@ static void job_begin(Job *job) {
         g->live[i].pending = 0;
     }
     for (size_t i = 0; i < job->prompts * job->samples; i++) {
-        job->out[i] = (Completion){.prompt = i / job->samples, .sample = i % job->samples};
+        size_t at = i * g->tokens;
+        g->completion[i] = (Completion){.id = g->ids + at,
+                                        .logprob = g->logprobs + at,
+                                        .entropy = g->entropies + at,
+                                        .prompt = i / job->samples,
+                                        .sample = i % job->samples};
     }
+    packed_update(g->packed, job->model);
 }
 
-bool generate(Generator *generator, const Model *model, const Prompt *prompt, size_t prompts,
-              size_t samples, const Sampling *sampling, StopCheck *stop, void *stop_context,
-              void (*progress)(void *, size_t done), void *progress_context, Completion *out,
-              Error *err) {
+const Completion *generate(Generator *generator, const Model *model, const Prompt *prompt,
+                           size_t prompts, size_t samples, const Sampling *sampling,
+                           const GenerateWatch *watch, Error *err) {
+    static const GenerateWatch nobody = {0};
     Generator *g = generator;
     const ModelConfig *config = &model->config;
+    size_t all = prompts * samples;
     CHECK(config->family == g->family && config->layers == g->layers && config->width == g->width &&
           config->heads == g->heads && config->inner == g->inner &&
           config->vocabulary == g->vocabulary && g->threads >= parallel_threads());
-    CHECK(samples > 0 && sampling->max_tokens > 0 && sampling->temperature > 0.0f);
-    Job job = {g, model, prompt, prompts, samples, sampling, out, 0, 0};
+    CHECK(samples > 0 && all <= g->completions && sampling->temperature > 0.0f);
+    CHECK(sampling->max_tokens > 0 &&
+          (sampling->max_tokens <= g->tokens || g->tokens == g->context - 1));
+    Job job = {g, model, prompt, prompts, samples, sampling, watch == NULL ? &nobody : watch, 0, 0};
+    if (!prompts_check(&job, err)) {
+        return NULL;
+    }
     job_begin(&job);
-    bool ok = prompts_check(&job, err);
-    while (ok && job.finished < prompts * samples) {
+    while (job.finished < all) {
         size_t before = job.finished;
-        ok = admit(&job, err);
-        if (ok) {
-            decode(&job);
-            ok = draw_all(&job, err);
+        admit(&job);
+        decode(&job);
+        if (!draw_all(&job, err)) {
+            return NULL;
         }
-        if (ok) {
-            append_all(&job, stop, stop_context);
-        }
-        if (ok && progress != NULL && job.finished != before) {
-            progress(progress_context, job.finished);
+        append_all(&job);
+        if (job.watch->progress != NULL && job.finished != before) {
+            job.watch->progress(job.watch->context, job.finished);
         }
     }
-    for (size_t i = 0; i < prompts * samples && !ok; i++) {
-        completion_done(&out[i]);
-    }
-    return ok;
+    return g->completion;
 }

@@ -17,6 +17,7 @@
 
 #include "common/base/error.h"
 #include "common/base/random.h"
+#include "common/kernels/gemm.h"
 #include "common/model/model.h"
 
 typedef struct Sampling {
@@ -43,10 +44,11 @@ typedef struct Prompt {
     uint64_t record;   /* identity for random numbers */
 } Prompt;
 
-/* One sampled completion. */
+/* One sampled completion. Its arrays [count] lie in the generator until it generates again. */
 typedef struct Completion {
-    int32_t *id;    /* [count], owned; ends in EOS when finish is FINISH_EOS */
-    float *logprob; /* [count], owned; of the distribution at `temperature`, before any filter */
+    const int32_t *id;    /* ends in EOS when finish is FINISH_EOS */
+    const float *logprob; /* of the distribution at `temperature`, before any filter */
+    const float *entropy; /* of the same distribution, nats */
     size_t count;
     Finish finish;
     size_t prompt; /* index */
@@ -54,30 +56,38 @@ typedef struct Completion {
 } Completion;
 
 /* Called after each token; true ends the completion with FINISH_STOP (stop strings live above the
- * model). context of generate(); may be NULL. */
+ * model). */
 typedef bool StopCheck(void *context, size_t prompt, size_t sample, const int32_t *id,
                        size_t count);
 
+/* Who looks on; every member may be NULL. */
+typedef struct GenerateWatch {
+    StopCheck *stop;
+    void (*progress)(void *context, size_t done); /* number of finished completions */
+    void *context;
+} GenerateWatch;
+
+/* A generator keeps a copy of the model's matrices laid out for its products, rounded to `type`. */
 typedef struct Generator Generator;
 
 typedef struct GeneratorPlan {
-    size_t rows;    /* sequences decoded at once */
-    size_t context; /* longest prompt + completion */
+    size_t rows;        /* sequences decoded at once */
+    size_t context;     /* longest prompt + completion */
+    size_t completions; /* most prompts * samples of a call */
+    size_t tokens;      /* most max_tokens of a call; what the context leaves room for bounds it */
+    GemmType type;      /* what products round their inputs to */
 } GeneratorPlan;
 
 size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan);
 Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan, Error *err);
 void generator_free(Generator *generator);
 
-/* Samples `samples` completions of each prompt. out has prompts * samples places, filled in order
- * (prompt-major); each is released with completion_done. A prompt longer than the context leaves
- * room for is ERROR_DATA. `progress` (may be NULL) is called with the number of finished
- * completions. */
-bool generate(Generator *generator, const Model *model, const Prompt *prompt, size_t prompts,
-              size_t samples, const Sampling *sampling, StopCheck *stop, void *stop_context,
-              void (*progress)(void *, size_t done), void *progress_context, Completion *out,
-              Error *err);
-void completion_done(Completion *completion);
+/* Samples `samples` completions of each prompt: prompts * samples of them, prompt-major, valid until the
+ * next call. NULL and *err: a prompt longer than the context leaves room for (ERROR_DATA), logits that
+ * are not finite (ERROR_DIVERGED). watch may be NULL. Allocates nothing. */
+const Completion *generate(Generator *generator, const Model *model, const Prompt *prompt,
+                           size_t prompts, size_t samples, const Sampling *sampling,
+                           const GenerateWatch *watch, Error *err);
 
 /* What the filters look at beside the logits. */
 typedef struct SamplingHistory {
@@ -89,8 +99,9 @@ typedef struct SamplingHistory {
 } SamplingHistory;
 
 typedef struct SamplingScratch {
-    float *weight;   /* [V] */
-    uint32_t *order; /* [V] */
+    float *weight;      /* [V] */
+    uint32_t *order;    /* [V] */
+    float *probability; /* [V]; of sampling_draw alone */
 } SamplingScratch;
 
 /* The filters alone: logits[V] are overwritten by probabilities after repetition penalty, masked
@@ -102,5 +113,15 @@ void sampling_distribution(const Sampling *sampling, const SamplingHistory *hist
 
 /* The id at u in [0, 1) of the cumulated probabilities in the order of ids, summed in double. */
 int32_t sampling_pick(const float *probability, size_t vocabulary, double u);
+
+typedef struct SamplingDraw {
+    int32_t id;
+    float logprob, entropy; /* of the distribution at `temperature`, before any filter */
+} SamplingDraw;
+
+/* The id that the filtered distribution gives at u in [0, 1), in the order of ids. logits[V] are
+ * overwritten. Where they are not finite, logprob is not. */
+SamplingDraw sampling_draw(const Sampling *sampling, const SamplingHistory *history, float *logits,
+                           size_t vocabulary, double u, const SamplingScratch *scratch);
 
 #endif

@@ -12,39 +12,51 @@ static const float *part(const Model *model, Part which, size_t layer) {
     return model->data + model->parameter[i].offset;
 }
 
-/* y += x W, y [n, out] already holding what is added. */
-static void linear_add(const Generator *g, float *y, const float *x, const float *weight, size_t n,
-                       size_t in, size_t out) {
-    bool plain = g->family->block.linear == LINEAR_IN_OUT;
-    gemm(PLAIN, plain ? PLAIN : TRANSPOSED, n, out, in, 1.0f, x, in, weight, plain ? out : in, 1.0f,
-         y, out);
+/* y [n, out] = x W, and what `finish` does to it. */
+static void linear(const Generator *g, Part weight, size_t layer, float *y, const float *x,
+                   size_t n, size_t in, size_t out, GemmFinish *finish, MatrixFinish *context) {
+    context->width = out;
+    Product product = {.type = g->type,
+                       .ta = PLAIN,
+                       .m = n,
+                       .n = out,
+                       .k = in,
+                       .alpha = 1,
+                       .a = x,
+                       .lda = in,
+                       .packed = packed_part(g->packed, weight, layer, PACK_FORWARD),
+                       .c = y,
+                       .ldc = out,
+                       .finish = finish,
+                       .context = context};
+    product_run(&product);
 }
 
 static void attention(Generator *g, const Model *model, size_t layer, size_t n) {
     size_t width = g->width, head_size = width / g->heads;
     float *pages = g->cache + layer * g->pages * page_floats(g->heads, head_size);
+    MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer)};
+    MatrixFinish out = {.bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x};
     layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_NORM1_WEIGHT, layer),
                       part(model, PART_NORM1_BIAS, layer), g->norm_epsilon, n, width);
-    matrix_start(g->qkv, NULL, part(model, PART_QKV_BIAS, layer), n, 3 * width);
-    linear_add(g, g->qkv, g->normed, part(model, PART_QKV_WEIGHT, layer), n, width, 3 * width);
+    linear(g, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias, &qkv);
     cached_attention_store(pages, g->place, g->qkv, n, g->heads, head_size);
     cached_attention(g->attended, pages, g->place, g->qkv, n, g->heads, head_size, g->scores,
                      g->context);
-    matrix_start(g->middle, g->x, part(model, PART_ATTENTION_OUT_BIAS, layer), n, width);
-    linear_add(g, g->middle, g->attended, part(model, PART_ATTENTION_OUT_WEIGHT, layer), n, width,
-               width);
+    linear(g, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
+           finish_bias_residual, &out);
 }
 
 static void feed_forward(Generator *g, const Model *model, size_t layer, size_t n) {
-    size_t width = g->width, inner = g->inner;
+    size_t width = g->width;
+    MatrixFinish up = {.bias = part(model, PART_UP_BIAS, layer)};
+    MatrixFinish down = {.bias = part(model, PART_DOWN_BIAS, layer), .residual = g->middle};
     layernorm_forward(g->normed, g->mean, g->rstd, g->middle, part(model, PART_NORM2_WEIGHT, layer),
                       part(model, PART_NORM2_BIAS, layer), g->norm_epsilon, n, width);
-    gemm(PLAIN, g->family->block.linear == LINEAR_IN_OUT ? PLAIN : TRANSPOSED, n, inner, width,
-         1.0f, g->normed, width, part(model, PART_UP_WEIGHT, layer),
-         g->family->block.linear == LINEAR_IN_OUT ? inner : width, 0.0f, g->up, inner);
-    matrix_bias_gelu(g->up, g->bent, part(model, PART_UP_BIAS, layer), n, inner);
-    matrix_start(g->x, g->middle, part(model, PART_DOWN_BIAS, layer), n, width);
-    linear_add(g, g->x, g->bent, part(model, PART_DOWN_WEIGHT, layer), n, inner, width);
+    linear(g, PART_UP_WEIGHT, layer, g->inside, g->normed, n, width, g->inner,
+           finish_bias_gelu_only, &up);
+    linear(g, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, g->inner, width, finish_bias_residual,
+           &down);
 }
 
 void generator_pass(Generator *g, const Model *model, size_t n) {
@@ -59,9 +71,18 @@ void generator_pass(Generator *g, const Model *model, size_t n) {
                       part(model, PART_FINAL_NORM_BIAS, 0), g->norm_epsilon, n, g->width);
 }
 
-void generator_head(Generator *g, const Model *model, const float *hidden, size_t n) {
+void generator_head(Generator *g, const float *hidden, size_t n) {
     CHECK(n <= g->head_rows);
-    Part head = model->config.tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
-    gemm(PLAIN, TRANSPOSED, n, g->vocabulary, g->width, 1.0f, hidden, g->width,
-         part(model, head, 0), g->width, 0.0f, g->logits, g->vocabulary);
+    Product product = {.type = g->type,
+                       .ta = PLAIN,
+                       .m = n,
+                       .n = g->vocabulary,
+                       .k = g->width,
+                       .alpha = 1,
+                       .a = hidden,
+                       .lda = g->width,
+                       .packed = packed_part(g->packed, PART_LM_HEAD, 0, PACK_HEAD_FORWARD),
+                       .c = g->logits,
+                       .ldc = g->vocabulary};
+    product_run(&product);
 }

@@ -9,6 +9,7 @@
 #include "common/kernels/cached_attention.h"
 #include "common/model/family.h"
 #include "common/model/generate.h"
+#include "common/model/packed.h"
 
 /* A prompt with completions under way or waiting. */
 typedef struct LivePrompt {
@@ -22,6 +23,8 @@ typedef struct LivePrompt {
 typedef struct Row {
     LivePrompt *live;
     Completion *completion;
+    int32_t *id; /* the completion's arrays */
+    float *logprob, *entropy;
     size_t limit;   /* tokens it may have */
     uint32_t *page; /* of its own tokens */
     size_t pages;
@@ -33,14 +36,20 @@ struct Generator {
     const ModelFamily *family;
     size_t layers, heads, width, inner, vocabulary;
     float norm_epsilon;
-    size_t rows, context; /* of the plan */
-    size_t pass_rows;     /* rows of one pass: prompts are computed in chunks of this size */
-    size_t head_rows;     /* rows of logits at a time */
-    size_t pages;         /* of the cache */
-    size_t row_pages;     /* most pages of a prompt, or of a completion */
+    size_t rows, context;       /* of the plan */
+    size_t pass_rows;           /* rows of one pass: prompts are computed in chunks of this size */
+    size_t head_rows;           /* rows of logits at a time */
+    size_t pages;               /* of the cache */
+    size_t row_pages;           /* most pages of a prompt, or of a completion */
+    size_t completions, tokens; /* most of a call, and most of a completion */
+    GemmType type;
     int threads;
 
+    PackedModel *packed;
     Arena arena;
+    Completion *completion; /* [completions] */
+    int32_t *ids;           /* [completions][tokens] */
+    float *logprobs, *entropies;
     float *cache; /* [L][pages][page_floats] */
     uint32_t *free_page;
     size_t free_pages;
@@ -54,7 +63,7 @@ struct Generator {
     uint32_t *position;
     CachedRow *place;
     size_t *last_of; /* index into live whose prompt ends here, else SIZE_MAX */
-    float *x, *middle, *normed, *qkv, *attended, *up, *bent, *mean, *rstd, *scores;
+    float *x, *middle, *normed, *qkv, *attended, *inside, *mean, *rstd, *scores;
 
     /* Sampling. */
     float *hidden;      /* [rows][C] */
@@ -62,8 +71,7 @@ struct Generator {
     float *probability; /* [threads][V] */
     float *weight;      /* [threads][V] */
     uint32_t *order;    /* [threads][V] */
-    int32_t *picked;    /* [rows] */
-    float *logprob;     /* [rows] */
+    SamplingDraw *draw; /* [rows] */
 };
 
 /* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on
@@ -71,6 +79,6 @@ struct Generator {
 void generator_pass(Generator *generator, const Model *model, size_t n);
 
 /* logits [n, V] of n <= head_rows rows of hidden. */
-void generator_head(Generator *generator, const Model *model, const float *hidden, size_t n);
+void generator_head(Generator *generator, const float *hidden, size_t n);
 
 #endif

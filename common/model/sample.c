@@ -175,20 +175,90 @@ void sampling_distribution(const Sampling *sampling, const SamplingHistory *hist
     softmax(logits, vocabulary, scratch->weight);
 }
 
-int32_t sampling_pick(const float *probability, size_t vocabulary, double u) {
-    double total = 0, sum = 0;
-    for (size_t i = 0; i < vocabulary; i++) {
-        total += (double)probability[i];
-    }
+/* The first index whose cumulated sum, begun at *before, exceeds `target`; *before then is what lies
+ * in front of it. The last index with a mass when rounding leaves none. */
+static size_t first_above(const float *mass, size_t n, double target, double *before) {
     size_t last = 0;
-    for (size_t i = 0; i < vocabulary; i++) {
-        if (probability[i] > 0.0f) {
-            sum += (double)probability[i];
+    double sum = *before;
+    for (size_t i = 0; i < n; i++) {
+        if (mass[i] > 0.0f) {
+            *before = sum;
+            sum += (double)mass[i];
             last = i;
-            if (sum > u * total) {
+            if (sum > target) {
                 break;
             }
         }
     }
-    return (int32_t)last;
+    return last;
+}
+
+int32_t sampling_pick(const float *probability, size_t vocabulary, double u) {
+    double total = 0, before = 0;
+    for (size_t i = 0; i < vocabulary; i++) {
+        total += (double)probability[i];
+    }
+    return (int32_t)first_above(probability, vocabulary, u * total, &before);
+}
+
+enum { BLOCK = 512 }; /* logits whose exponentials are summed in floats */
+
+/* A softmax without its elements. */
+typedef struct Mass {
+    float max;
+    double total, weighted; /* sums of e = exp(x - max), and of e (x - max) */
+} Mass;
+
+/* block[b] becomes the sum of the exponentials of logits [b BLOCK, (b + 1) BLOCK). */
+static Mass measure(const float *logits, size_t vocabulary, float *block) {
+    const RowKernels *kernels = row_kernels();
+    Mass mass = {.max = kernels->max(logits, vocabulary)};
+    for (size_t first = 0; first < vocabulary; first += BLOCK) {
+        size_t n = vocabulary - first < BLOCK ? vocabulary - first : BLOCK;
+        float weighted;
+        block[first / BLOCK] = kernels->exp_sum(logits + first, mass.max, n, &weighted);
+        mass.total += (double)block[first / BLOCK];
+        mass.weighted += (double)weighted;
+    }
+    return mass;
+}
+
+/* The id at u of the softmax: first its block, then its place there. */
+static int32_t pick_measured(const float *logits, size_t vocabulary, const Mass *mass, double u,
+                             const float *block, float *exponential) {
+    double before = 0, target = u * mass->total;
+    size_t first = BLOCK * first_above(block, (vocabulary + BLOCK - 1) / BLOCK, target, &before);
+    size_t n = vocabulary - first < BLOCK ? vocabulary - first : BLOCK;
+    row_kernels()->exp(exponential, logits + first, mass->max, n);
+    return (int32_t)(first + first_above(exponential, n, target, &before));
+}
+
+static bool filters(const Sampling *sampling, const SamplingHistory *history) {
+    return sampling->greedy || sampling->top_k > 0 || sampling->top_p < 1.0f ||
+           sampling->min_p > 0.0f || sampling->repetition_penalty != 1.0f ||
+           (history->eos >= 0 && history->count < sampling->min_tokens);
+}
+
+SamplingDraw sampling_draw(const Sampling *sampling, const SamplingHistory *history, float *logits,
+                           size_t vocabulary, double u, const SamplingScratch *scratch) {
+    SamplingDraw draw;
+    bool filtered = filters(sampling, history);
+    if (filtered) {
+        memcpy(scratch->probability, logits, vocabulary * sizeof(float));
+    }
+    if (sampling->temperature != 1.0f) {
+        row_kernels()->scale(logits, 1.0f / sampling->temperature, vocabulary);
+    }
+    Mass mass = measure(logits, vocabulary, scratch->weight);
+    double log_total = log(mass.total);
+    draw.entropy = (float)(log_total - mass.weighted / mass.total);
+    if (filtered) {
+        sampling_distribution(sampling, history, scratch->probability, vocabulary, scratch);
+        draw.id = sampling_pick(scratch->probability, vocabulary, u);
+    } else {
+        draw.id =
+            pick_measured(logits, vocabulary, &mass, u, scratch->weight, scratch->probability);
+    }
+    draw.logprob = (float)((double)logits[draw.id] - (double)mass.max - log_total);
+    return draw;
 }

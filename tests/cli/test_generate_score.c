@@ -115,12 +115,11 @@ static void test_generate(void **state) {
                          .max_tokens = 20,
                          .seed = 5,
                          .purpose = RANDOM_SAMPLE};
-    GeneratorPlan plan = {3, CONTEXT};
-    Completion out[12];
+    GeneratorPlan plan = {.rows = 3, .context = CONTEXT, .completions = 12, .tokens = 20};
     Generator *generator = generator_create(&lm.config, &plan, &err);
     assert_ok(generator != NULL, &err);
-    assert_ok(generate(generator, &lm, prompt, 3, 4, &sampling, NULL, NULL, NULL, NULL, out, &err),
-              &err);
+    const Completion *out = generate(generator, &lm, prompt, 3, 4, &sampling, NULL, &err);
+    assert_ok(out != NULL, &err);
     for (size_t i = 0; i < 12; i++) {
         const cJSON *line = lines.line[i];
         Str want = {0};
@@ -139,7 +138,6 @@ static void test_generate(void **state) {
         assert_string_equal(json_string(json_member(line, "completion")), str_text(&want));
         assert_string_equal(json_string(json_member(line, "finish")), eos ? "eos" : "length");
         str_done(&want);
-        completion_done(&out[i]);
     }
     for (size_t i = 0; i < 3; i++) {
         tokens_done(&ids[i]);

@@ -41,28 +41,43 @@ static void prompts_fill(Prompts *prompts, size_t count) {
     }
 }
 
+/* A completion that outlives its generator. */
+typedef struct Kept {
+    int32_t id[CONTEXT];
+    float logprob[CONTEXT], entropy[CONTEXT];
+    size_t count, prompt, sample;
+    Finish finish;
+} Kept;
+
+static GemmType type = GEMM_FP32;
+
 static void run(const Prompts *prompts, size_t samples, const Sampling *sampling, size_t rows,
-                StopCheck *stop, void *context, Completion *out) {
+                StopCheck *stop, void *context, Kept *out) {
     Error err = {0};
-    GeneratorPlan plan = {rows, CONTEXT};
+    size_t all = prompts->count * samples;
+    GeneratorPlan plan = {rows, CONTEXT, all, sampling->max_tokens, type};
+    GenerateWatch watch = {.stop = stop, .context = context};
     Generator *generator = generator_create(&model.config, &plan, &err);
     assert_ok(generator != NULL, &err);
-    assert_ok(generate(generator, &model, prompts->prompt, prompts->count, samples, sampling, stop,
-                       context, NULL, NULL, out, &err),
-              &err);
+    const Completion *completion = generate(generator, &model, prompts->prompt, prompts->count,
+                                            samples, sampling, &watch, &err);
+    assert_ok(completion != NULL, &err);
+    for (size_t i = 0; i < all; i++) {
+        const Completion *c = &completion[i];
+        out[i] = (Kept){.count = c->count, .prompt = c->prompt, .sample = c->sample};
+        out[i].finish = c->finish;
+        memcpy(out[i].id, c->id, c->count * sizeof *c->id);
+        memcpy(out[i].logprob, c->logprob, c->count * sizeof *c->logprob);
+        memcpy(out[i].entropy, c->entropy, c->count * sizeof *c->entropy);
+    }
     generator_free(generator);
 }
 
-static void release(Completion *completion, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        completion_done(&completion[i]);
-    }
-}
-
-static void assert_same(const Completion *a, const Completion *b) {
+static void assert_same(const Kept *a, const Kept *b) {
     assert_int_equal(a->count, b->count);
     assert_memory_equal(a->id, b->id, a->count * sizeof(int32_t));
     assert_memory_equal(a->logprob, b->logprob, a->count * sizeof(float));
+    assert_memory_equal(a->entropy, b->entropy, a->count * sizeof(float));
     assert_int_equal(a->finish, b->finish);
 }
 
@@ -99,14 +114,13 @@ static void test_greedy(void **state) {
              item = item->next) {
             logprob[i++] = (float)item->valuedouble;
         }
-        Completion out;
+        Kept out;
         run(&prompts, 1, &sampling, 4, NULL, NULL, &out);
         assert_int_equal(out.count, n);
         assert_memory_equal(out.id, ids, n * sizeof(int32_t));
         assert_close("logprob", out.logprob, logprob, n, 0, 2e-5);
         assert_int_equal(out.finish, ids[n - 1] == EOS ? FINISH_EOS : FINISH_LENGTH);
         ends += out.finish == FINISH_EOS;
-        completion_done(&out);
         cases++;
     }
     assert_int_equal(cases, 18);
@@ -116,8 +130,8 @@ static void test_greedy(void **state) {
 }
 
 /* T03: log-probs of the decoder = log-probs of the training path over the same ids. */
-static void teacher_forced(const Prompt *prompt, const Completion *completion, float temperature,
-                           float *logprob) {
+static void teacher_forced(const Prompt *prompt, const Kept *completion, float temperature,
+                           float *logprob, float *entropy) {
     Error err = {0};
     Batch batch;
     WorkspacePlan plan = {2 * CONTEXT, 1, false};
@@ -133,10 +147,11 @@ static void teacher_forced(const Prompt *prompt, const Completion *completion, f
         target[t] = t + 1 >= n ? id[t + 1] : BATCH_NO_TARGET;
     }
     assert_ok(batch_add(&batch, id, target, rows, BATCH_NO_PREFIX, 0, NULL, &err), &err);
-    float all[2 * CONTEXT];
+    float all[2 * CONTEXT], chaos[2 * CONTEXT];
     workspace_set_temperature(workspace, temperature);
-    model_forward(&model, workspace, &batch, &(PerToken){.logprob = all});
+    model_forward(&model, workspace, &batch, &(PerToken){.logprob = all, .entropy = chaos});
     memcpy(logprob, all + n - 1, completion->count * sizeof(float));
+    memcpy(entropy, chaos + n - 1, completion->count * sizeof(float));
     batch_done(&batch);
     workspace_free(workspace);
 }
@@ -149,17 +164,17 @@ static void test_teacher_forced(void **state) {
         Sampling sampling = plain;
         sampling.seed = 3;
         sampling.temperature = round == 0 ? 1.0f : 0.7f;
-        Completion out[80];
+        Kept out[80];
         run(&prompts, 2, &sampling, 7, NULL, NULL, out);
         for (size_t i = 0; i < 80; i++) {
-            float want[CONTEXT];
+            float want[CONTEXT], entropy[CONTEXT];
             assert_int_equal(out[i].prompt, i / 2);
             assert_int_equal(out[i].sample, i % 2);
             assert_true(prompts.prompt[i / 2].count + out[i].count <= CONTEXT);
-            teacher_forced(&prompts.prompt[i / 2], &out[i], sampling.temperature, want);
+            teacher_forced(&prompts.prompt[i / 2], &out[i], sampling.temperature, want, entropy);
             assert_close("decoder and trainer", out[i].logprob, want, out[i].count, 0, 1e-5);
+            assert_close("entropy", out[i].entropy, entropy, out[i].count, 0, 1e-5);
         }
-        release(out, 80);
     }
 }
 
@@ -174,7 +189,7 @@ static void test_independence(void **state) {
     }
     Sampling sampling = plain;
     sampling.seed = 8;
-    Completion many[90], few[90], other[90];
+    static Kept many[90], few[90], other[90];
     run(&prompts, 3, &sampling, 64, NULL, NULL, many);
     parallel_init(1);
     run(&prompts, 3, &sampling, 1, NULL, NULL, few);
@@ -188,8 +203,6 @@ static void test_independence(void **state) {
                                   memcmp(many[i].id, many[i - 1].id, many[i].count * 4) != 0);
     }
     assert_true(distinct > 50);
-    release(few, 90);
-    release(other, 90);
     /* Another seed, other completions. */
     sampling.seed = 9;
     run(&prompts, 3, &sampling, 64, NULL, NULL, other);
@@ -199,8 +212,6 @@ static void test_independence(void **state) {
                    memcmp(many[i].id, other[i].id, many[i].count * 4) != 0;
     }
     assert_true(changed > 60);
-    release(many, 90);
-    release(other, 90);
 }
 
 /* The same bits twice. */
@@ -208,14 +219,12 @@ static void test_repeatable(void **state) {
     (void)state;
     static Prompts prompts;
     prompts_fill(&prompts, 20);
-    Completion a[40], b[40];
+    Kept a[40], b[40];
     run(&prompts, 2, &plain, 16, NULL, NULL, a);
     run(&prompts, 2, &plain, 16, NULL, NULL, b);
     for (size_t i = 0; i < 40; i++) {
         assert_same(&a[i], &b[i]);
     }
-    release(a, 40);
-    release(b, 40);
 }
 
 /* n samples of a prompt follow its distribution: chi-square of the first id. */
@@ -228,7 +237,7 @@ static void test_frequencies(void **state) {
     sampling.max_tokens = 1;
     sampling.temperature = 2;
     sampling.top_k = 12;
-    Completion *out = malloc(SAMPLES * sizeof *out);
+    Kept *out = malloc(SAMPLES * sizeof *out);
     run(&prompts, SAMPLES, &sampling, 64, NULL, NULL, out);
     double count[VOCABULARY] = {0}, probability[VOCABULARY] = {0}, total = 0, chi = 0;
     for (size_t i = 0; i < SAMPLES; i++) {
@@ -247,7 +256,6 @@ static void test_frequencies(void **state) {
         chi += expected > 0 ? (count[v] - expected) * (count[v] - expected) / expected : 0;
     }
     assert_true(chi < 31.3); /* 11 degrees of freedom, p = 0.001 */
-    release(out, SAMPLES);
     free(out);
 }
 
@@ -269,7 +277,7 @@ static void test_ends(void **state) {
     (void)state;
     static Prompts prompts;
     prompts_fill(&prompts, 30);
-    Completion base[30], out[30];
+    Kept base[30], out[30];
     Sampling sampling = plain;
     run(&prompts, 1, &sampling, 8, NULL, NULL, base);
     size_t finished = 0, full = 0;
@@ -301,7 +309,6 @@ static void test_ends(void **state) {
         assert_memory_equal(out[i].id, base[i].id, out[i].count * sizeof(int32_t));
         assert_int_equal(out[i].finish, n < base[i].count ? FINISH_STOP : base[i].finish);
     }
-    release(out, 30);
 
     Watch watch = {0};
     sampling = plain;
@@ -314,7 +321,6 @@ static void test_ends(void **state) {
                          out[i].id[out[i].count - 1] == EOS ? FINISH_EOS : FINISH_STOP);
     }
     assert_int_equal(watch.calls, calls);
-    release(out, 30);
 
     /* EOS is masked before min_tokens. */
     sampling.min_tokens = 9;
@@ -324,40 +330,32 @@ static void test_ends(void **state) {
             assert_int_not_equal(out[i].id[t], EOS);
         }
     }
-    release(out, 30);
-    release(base, 30);
 }
 
 static void test_refused(void **state) {
     (void)state;
     static int32_t id[CONTEXT];
     Error err = {0};
-    GeneratorPlan plan = {2, CONTEXT};
+    GeneratorPlan plan = {2, CONTEXT, 2, 24, GEMM_FP32};
     Generator *generator = generator_create(&model.config, &plan, &err);
     assert_ok(generator != NULL, &err);
-    Completion out[2];
     Prompt prompt[2] = {
         {id, 3,       0},
         {id, CONTEXT, 0}
     };
-    assert_error(
-        generate(generator, &model, prompt, 2, 1, &plain, NULL, NULL, NULL, NULL, out, &err), &err,
-        ERROR_DATA, "prompt 2 has 40 tokens");
+    assert_error(generate(generator, &model, prompt, 2, 1, &plain, NULL, &err) != NULL, &err,
+                 ERROR_DATA, "prompt 2 has 40 tokens");
     id[2] = VOCABULARY;
-    assert_error(
-        generate(generator, &model, prompt, 1, 1, &plain, NULL, NULL, NULL, NULL, out, &err), &err,
-        ERROR_DATA, "holds the id 61");
+    assert_error(generate(generator, &model, prompt, 1, 1, &plain, NULL, &err) != NULL, &err,
+                 ERROR_DATA, "holds the id 61");
     id[2] = 0;
     Model spoiled;
     assert_ok(model_copy(&spoiled, &model, &err), &err);
     spoiled.data[spoiled.parameter[2].offset] = NAN;
-    assert_error(
-        generate(generator, &spoiled, prompt, 1, 1, &plain, NULL, NULL, NULL, NULL, out, &err),
-        &err, ERROR_DIVERGED, "not finite");
+    assert_error(generate(generator, &spoiled, prompt, 1, 1, &plain, NULL, &err) != NULL, &err,
+                 ERROR_DIVERGED, "not finite");
     /* A generator that failed serves the next call. */
-    assert_ok(generate(generator, &model, prompt, 1, 2, &plain, NULL, NULL, NULL, NULL, out, &err),
-              &err);
-    release(out, 2);
+    assert_ok(generate(generator, &model, prompt, 1, 2, &plain, NULL, &err) != NULL, &err);
     model_done(&spoiled);
     generator_free(generator);
 }
