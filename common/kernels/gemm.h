@@ -9,6 +9,7 @@
 #ifndef RLHF_KERNELS_GEMM_H
 #define RLHF_KERNELS_GEMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef enum Transpose { PLAIN, TRANSPOSED } Transpose;
@@ -69,6 +70,11 @@ void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float
  * products when two threads call it at once. Set it before the first product. */
 typedef enum GemmEngine { GEMM_OWN, GEMM_OPENBLAS } GemmEngine;
 void gemm_select(GemmEngine engine);
+
+/* Which of our own kernels run: "portable", "avx2", "avx512", "avx512bf16"; the best the CPU has by
+ * default. False, and nothing changes, when the CPU lacks it. Matrices packed before cannot be read
+ * after. */
+bool gemm_use(const char *name);
 
 /* The same in plain loops with sums in double: what the others are tested against. */
 void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,

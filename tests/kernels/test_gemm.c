@@ -47,7 +47,11 @@ static Case draw(uint64_t trial) {
     return x;
 }
 
-static void check(const char *name, GemmSerial *product, const Case *x) {
+typedef void Gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
+                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
+                  size_t ldc);
+
+static void check(const char *name, Gemm *product, const Case *x) {
     memcpy(c, old, x->m * x->ldc * sizeof *c + 8 * sizeof *c);
     if (x->beta == 0) { /* what is not read may be anything */
         for (size_t i = 0; i < x->m; i++) {
@@ -70,7 +74,8 @@ static void test_against_reference(void **state) {
         memcpy(want, old, x.m * x.ldc * sizeof *want + 8 * sizeof *want);
         gemm_reference(x.ta, x.tb, x.m, x.n, x.k, x.alpha, a, x.lda, b, x.ldb, x.beta, want, x.ldc);
         for (size_t i = 0; gemm_kernels_at(i) != NULL; i++) {
-            check(gemm_kernels_at(i)->name, gemm_kernels_at(i)->serial, &x);
+            assert_true(gemm_use(gemm_kernels_at(i)->name));
+            check(gemm_kernels_at(i)->name, gemm_serial, &x);
         }
         check("gemm", gemm, &x);
         gemm_select(GEMM_OPENBLAS);

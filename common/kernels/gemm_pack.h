@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Operands of products laid out as panels, for the kernels of the same compilation (gemm_block.c
+ * includes this): GemmKernels.pack_rows and pack_columns.
+ */
+#ifndef RLHF_KERNELS_GEMM_PACK_H
+#define RLHF_KERNELS_GEMM_PACK_H
+
+#include <string.h>
+
+#include "common/kernels/gemm_vector.h"
+
+typedef float Quad __attribute__((vector_size(16)));
+typedef float LooseQuad __attribute__((vector_size(16), aligned(4)));
+
+/* to[p][l] = from[l][p] for 4 x 4 elements. */
+static inline void transpose_quad(float *to, size_t width, const float *from, size_t ld) {
+    Quad a = *(const LooseQuad *)from, b = *(const LooseQuad *)(from + ld);
+    Quad c = *(const LooseQuad *)(from + 2 * ld), d = *(const LooseQuad *)(from + 3 * ld);
+    Quad ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+         ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    Quad cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+         cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(LooseQuad *)to = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+    *(LooseQuad *)(to + width) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+    *(LooseQuad *)(to + 2 * width) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+    *(LooseQuad *)(to + 3 * width) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+}
+
+/* to[p][l] = from[l][p] for lines l < n and depths p < k; rows of `to` are `width` apart. */
+static inline void transpose(float *restrict to, size_t width, const float *restrict from,
+                             size_t ld, size_t n, size_t k) {
+    size_t depth = n < 4 ? 0 : k - k % 4;
+    for (size_t p = 0; p < depth; p += 4) {
+        size_t l = 0;
+        for (; l + 4 <= n; l += 4) {
+            transpose_quad(to + p * width + l, width, from + l * ld + p, ld);
+        }
+        if (l < n) { /* the last four lines once more, some of them for the second time */
+            transpose_quad(to + p * width + n - 4, width, from + (n - 4) * ld + p, ld);
+        }
+    }
+    for (size_t p = depth; p < k; p++) {
+        for (size_t l = 0; l < n; l++) {
+            to[p * width + l] = from[l * ld + p];
+        }
+    }
+}
+
+/* A step of a BF16 panel from TILE_COLUMNS floats (pairs: from two rows of them). A word holds columns l
+ * and l + VECTOR, or two depths; the first in the low half. */
+static inline void narrow(Word *restrict to, const float *x, size_t ld) {
+    const Word *first = (const Word *)x;
+    const Word *second = first + (PAIRS ? ld : VECTOR);
+    for (size_t l = 0; l < STEP_WORDS; l++) {
+        to[l] = bf16_bits(first[l]) >> 16 | (bf16_bits(second[l]) & 0xffff0000);
+    }
+}
+
+/* A panel of columns that depth runs along, or that the edge of B cuts, or of odd depth: by way of
+ * floats, zero where nothing is. */
+static void pack_panel(GemmType type, Lines c, Word *to) {
+    float wide[(BLOCK_K + 1) * TILE_COLUMNS] __attribute__((aligned(64)));
+    float *x = type == GEMM_FP32 ? (float *)to : wide;
+    if (c.count < TILE_COLUMNS) {
+        memset(x, 0, c.k * TILE_COLUMNS * sizeof *x);
+    }
+    if (c.depth_along) {
+        transpose(x, TILE_COLUMNS, c.x, c.ld, c.count, c.k);
+    } else {
+        for (size_t p = 0; p < c.k; p++) {
+            memcpy(x + p * TILE_COLUMNS, c.x + p * c.ld, c.count * sizeof *x);
+        }
+    }
+    if (type == GEMM_BF16) {
+        memset(x + c.k * TILE_COLUMNS, 0, TILE_COLUMNS * sizeof *x);
+        for (size_t p = 0; p < c.k + c.k % 2; p += 1 + PAIRS) {
+            narrow(to, x + p * TILE_COLUMNS, TILE_COLUMNS);
+            to += STEP_WORDS;
+        }
+    }
+}
+
+/* Columns that lie side by side are read row by row, which lets the memory run ahead. */
+static void pack_columns(GemmType type, Lines c, Word *to) {
+    size_t panel = TILE_COLUMNS * packed_steps(type, c.k), first = 0;
+    if (!c.depth_along && (type == GEMM_FP32 || c.k % 2 == 0)) {
+        size_t whole = c.count - c.count % TILE_COLUMNS;
+        size_t rows = type == GEMM_BF16 && PAIRS ? 2 : 1;
+        for (size_t p = 0; p < c.k; p += rows) {
+            const float *row = c.x + p * c.ld;
+            for (; first < whole; first += TILE_COLUMNS) {
+                Word *step = to + first / TILE_COLUMNS * panel;
+                if (type == GEMM_FP32) {
+                    memcpy(step + p * TILE_COLUMNS, row + first, TILE_COLUMNS * sizeof *row);
+                } else {
+                    narrow(step + p / rows * STEP_WORDS, row + first, c.ld);
+                }
+            }
+            first = 0;
+        }
+        first = whole;
+    }
+    for (; first < c.count; first += TILE_COLUMNS) {
+        size_t left = c.count - first;
+        Lines part = {c.x + first * (c.depth_along ? c.ld : 1), c.ld, c.depth_along,
+                      left < TILE_COLUMNS ? left : TILE_COLUMNS, c.k};
+        pack_panel(type, part, to + first / TILE_COLUMNS * panel);
+    }
+}
+
+/* Floats of a packed tile of A, rounded in place; with pairs two depths become one. */
+static void narrow_rows(float *x, size_t k) {
+    static const Word zero[TILE_ROWS];
+    Word *word = (Word *)x;
+    for (size_t i = 0; !PAIRS && i < k * TILE_ROWS; i++) {
+        word[i] = bf16_bits(word[i]) & 0xffff0000;
+    }
+    for (size_t p = 0; PAIRS && p < k; p += 2) {
+        const Word *first = word + p * TILE_ROWS;
+        const Word *second = p + 1 < k ? first + TILE_ROWS : zero;
+        Word step[TILE_ROWS];
+        for (size_t i = 0; i < TILE_ROWS; i++) {
+            step[i] = bf16_bits(first[i]) >> 16 | (bf16_bits(second[i]) & 0xffff0000);
+        }
+        memcpy(word + p / 2 * TILE_ROWS, step, sizeof step);
+    }
+}
+
+static void pack_rows(GemmType type, Lines rows, Word *to) {
+    size_t tiles = (rows.count + TILE_ROWS - 1) / TILE_ROWS, k = rows.k;
+    float *x = (float *)to;
+    if (rows.depth_along) {
+        for (size_t t = 0; t < tiles; t++) {
+            size_t begin = tile_begin(TILE_ROWS, rows.count, t);
+            size_t end = tile_begin(TILE_ROWS, rows.count, t + 1);
+            transpose(x + t * TILE_ROWS * k, TILE_ROWS, rows.x + begin * rows.ld, rows.ld,
+                      end - begin, k);
+        }
+    } else {
+        for (size_t p = 0; p < k; p++) {
+            const float *row = rows.x + p * rows.ld;
+            for (size_t t = 0; t < tiles; t++) {
+                size_t begin = tile_begin(TILE_ROWS, rows.count, t);
+                float *step = x + (t * k + p) * TILE_ROWS;
+                if (begin + TILE_ROWS <=
+                    rows.count) { /* of a constant size; maybe more than the tile has */
+                    memcpy(step, row + begin, TILE_ROWS * sizeof *row);
+                } else {
+                    memcpy(step, row + begin, (rows.count - begin) * sizeof *row);
+                }
+            }
+        }
+    }
+    for (size_t t = 0; type == GEMM_BF16 && t < tiles; t++) {
+        narrow_rows(x + t * TILE_ROWS * k, k);
+    }
+}
+
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A product cut into blocks, and those over threads.
+ */
+#include <string.h>
+
+#include "common/base/error.h"
+#include "common/base/parallel.h"
+#include "common/kernels/gemm.h"
+#include "common/kernels/gemm_block.h"
+
+enum {
+    SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives */
+    SLAB_COLUMNS = 1024,     /* of B packed at once */
+    OWN_WORDS = 1 << 18,     /* of B packed by a thread for itself */
+    SHARED_WORDS = 1 << 20,  /* and by all threads together */
+    FINISH_COLUMNS = 256,    /* of a finished block: it is in the second cache */
+    NEAR = 128,              /* depths up to which rows far apart are read in place */
+};
+
+static _Thread_local Word own_rows[MOST_ROWS * BLOCK_K] __attribute__((aligned(64)));
+static _Thread_local Word own_columns[OWN_WORDS] __attribute__((aligned(64)));
+static Word shared_columns[SHARED_WORDS] __attribute__((aligned(64)));
+
+/* A part of C. */
+typedef struct Part {
+    size_t row, rows, column, columns;
+} Part;
+
+/* Columns and depths of op(B) as panels: by blocks of BLOCK_K depths, then by panels; each block is
+ * `wide` columns. Or as they lie (loose), whole panels only. */
+typedef struct Slab {
+    size_t column, columns, depth, k, wide;
+    const Word *panels;
+    bool loose;
+} Slab;
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Words from a step of a packed panel to the next. */
+static size_t panel_step(GemmType type) {
+    const GemmKernels *kernels = gemm_kernels();
+    bool halves = type == GEMM_BF16 && !kernels->pairs;
+    return kernels->tile_columns / (halves ? 2 : 1);
+}
+
+static Slab slab_at(size_t column, size_t columns, size_t depth, size_t k, const void *panels) {
+    size_t wide = round_up(columns, gemm_kernels()->tile_columns);
+    return (Slab){column, columns, depth, k, wide, panels, false};
+}
+
+/* Packs columns [begin, end) of a slab, counted in it, all depths; b is op(B) as stored. */
+static void pack_slab(GemmType type, Transpose tb, const float *b, size_t ldb, const Slab *s,
+                      size_t begin, size_t end, Word *panels) {
+    const GemmKernels *kernels = gemm_kernels();
+    for (size_t d = 0; d < s->k; d += BLOCK_K) {
+        size_t k = least(BLOCK_K, s->k - d), depth = s->depth + d, column = s->column + begin;
+        const float *x = b + (tb == PLAIN ? depth * ldb + column : column * ldb + depth);
+        Lines lines = {x, ldb, tb == TRANSPOSED, end - begin, k};
+        kernels->pack_columns(
+            type, lines, panels + s->wide * packed_steps(type, d) + begin * packed_steps(type, k));
+    }
+}
+
+/* Rows of A as a block reads them: in place, or packed into the thread's buffer. */
+static void place_rows(const Product *p, GemmBlock *block, size_t row, size_t depth) {
+    const GemmKernels *kernels = gemm_kernels();
+    bool plain = p->ta == PLAIN;
+    const float *a = p->a + (plain ? row * p->lda + depth : depth * p->lda + row);
+    bool near = block->k <= NEAR || p->lda % 256 != 0;
+    if (p->type == GEMM_FP32 && kernels->in_place && plain && near) {
+        block->a = (const Word *)a;
+        block->a_panel = 0;
+        block->a_row = p->lda;
+        block->a_step = 1;
+        return;
+    }
+    Lines lines = {a, p->lda, plain, block->m, block->k};
+    kernels->pack_rows(p->type, lines, own_rows);
+    block->a = own_rows;
+    block->a_panel = kernels->tile_rows * block->k;
+    block->a_row = 1;
+    block->a_step = kernels->tile_rows;
+}
+
+/* The columns of a part that the slab holds, over the slab's depth. */
+static void multiply_part(const Product *p, const Slab *s, Part part) {
+    const GemmKernels *kernels = gemm_kernels();
+    size_t blocks = (part.rows + kernels->block_rows - 1) / kernels->block_rows;
+    size_t height = round_up((part.rows + blocks - 1) / blocks, kernels->tile_rows);
+    size_t end = part.row + part.rows, first = part.column - s->column;
+    for (size_t i = part.row; i < end; i += height) {
+        for (size_t d = 0; d < s->k; d += BLOCK_K) {
+            GemmBlock g = {.type = p->type, .m = least(height, end - i), .alpha = p->alpha};
+            g.k = least(BLOCK_K, s->k - d);
+            g.beta = s->depth + d == 0 ? p->beta : 1;
+            g.ldc = p->ldc;
+            place_rows(p, &g, i, s->depth + d);
+            size_t steps = packed_steps(p->type, g.k);
+            g.b_panel = s->loose ? kernels->tile_columns : kernels->tile_columns * steps;
+            g.b_step = s->loose ? p->ldb : panel_step(p->type);
+            const Word *b =
+                s->panels + (s->loose ? d * p->ldb : s->wide * packed_steps(p->type, d));
+            bool finish = p->finish != NULL && s->depth + d + g.k == p->k;
+            size_t width = finish ? FINISH_COLUMNS : part.columns;
+            for (size_t j = 0; j < part.columns; j += width) {
+                g.n = least(width, part.columns - j);
+                g.b = b + (first + j) * (s->loose ? 1 : steps);
+                g.c = p->c + i * p->ldc + part.column + j;
+                kernels->multiply(&g);
+                if (finish) {
+                    p->finish(p->context, i, g.m, part.column + j, g.n, g.c, p->ldc);
+                }
+            }
+        }
+    }
+}
+
+/* How much of op(B), of which n columns are wanted, fits into a buffer. */
+static Slab slab_size(size_t n, size_t words) {
+    size_t columns = least(SLAB_COLUMNS, round_up(n, gemm_kernels()->tile_columns));
+    return (Slab){.columns = columns, .k = words / columns / BLOCK_K * BLOCK_K};
+}
+
+static Slab next_slab(const Product *p, Slab most, Part part, size_t column, size_t depth,
+                      const Word *panels) {
+    return slab_at(column, least(most.columns, part.column + part.columns - column), depth,
+                   least(most.k, p->k - depth), panels);
+}
+
+/* A part of C on the calling thread, B packed into the thread's buffer. */
+static void pack_and_multiply(const Product *p, Part part) {
+    Slab most = slab_size(part.columns, OWN_WORDS);
+    for (size_t j = part.column; j < part.column + part.columns; j += most.columns) {
+        for (size_t d = 0; d < p->k; d += most.k) {
+            Slab s = next_slab(p, most, part, j, d, own_columns);
+            pack_slab(p->type, p->tb, p->b, p->ldb, &s, 0, s.columns, own_columns);
+            multiply_part(p, &s, (Part){part.row, part.rows, s.column, s.columns});
+        }
+    }
+}
+
+/* A part of C on the calling thread. */
+static void run_part(const Product *p, Part part) {
+    size_t unit = gemm_kernels()->tile_columns;
+    if (p->packed != NULL) {
+        Slab whole = slab_at(0, p->n, 0, p->k, p->packed->data);
+        multiply_part(p, &whole, part);
+        return;
+    }
+    /* B is read once: packing it would only pay for rows so long that each begins on another page. */
+    if (p->type == GEMM_FP32 && p->tb == PLAIN && part.rows <= gemm_kernels()->tile_rows &&
+        p->ldb <= 1024 && part.columns >= unit) {
+        Part loose = part;
+        loose.columns -= part.columns % unit;
+        Slab s = {part.column, loose.columns, 0, p->k, 0, NULL, true};
+        s.panels = (const Word *)(p->b + part.column);
+        multiply_part(p, &s, loose);
+        part.column += loose.columns;
+        part.columns -= loose.columns;
+    }
+    if (part.columns > 0) {
+        pack_and_multiply(p, part);
+    }
+}
+
+static void run_rows(void *context, size_t begin, size_t end, int thread) {
+    const Product *p = context;
+    (void)thread;
+    run_part(p, (Part){begin, end - begin, 0, p->n});
+}
+
+static void run_columns(void *context, size_t begin, size_t end, int thread) {
+    const Product *p = context;
+    (void)thread;
+    run_part(p, (Part){0, p->m, begin, end - begin});
+}
+
+typedef struct Shared {
+    const Product *product;
+    Slab slab;
+} Shared;
+
+static void pack_shared(void *context, size_t begin, size_t end, int thread) {
+    const Shared *w = context;
+    const Product *p = w->product;
+    (void)thread;
+    pack_slab(p->type, p->tb, p->b, p->ldb, &w->slab, begin, end, shared_columns);
+}
+
+static void multiply_shared(void *context, size_t begin, size_t end, int thread) {
+    const Shared *w = context;
+    (void)thread;
+    multiply_part(w->product, &w->slab,
+                  (Part){begin, end - begin, w->slab.column, w->slab.columns});
+}
+
+/* Cut by rows: the threads pack B together and then read all of it. */
+static void run_shared(const Product *p) {
+    const GemmKernels *kernels = gemm_kernels();
+    Slab most = slab_size(p->n, SHARED_WORDS);
+    Part whole = {0, p->m, 0, p->n};
+    for (size_t j = 0; j < p->n; j += most.columns) {
+        for (size_t d = 0; d < p->k; d += most.k) {
+            Shared w = {p, next_slab(p, most, whole, j, d, shared_columns)};
+            parallel_for(w.slab.columns, kernels->tile_columns, pack_shared, &w);
+            parallel_for(p->m, kernels->tile_rows, multiply_shared, &w);
+        }
+    }
+}
+
+/* Whether cutting by rows leaves the largest part smaller than cutting by columns. Equal: by columns,
+ * where A is read in place and each thread packs its own columns of B; else by rows. */
+static bool cut_by_rows(const Product *p) {
+    const GemmKernels *kernels = gemm_kernels();
+    size_t threads = (size_t)parallel_threads();
+    size_t rows = round_up(p->m, kernels->tile_rows) / kernels->tile_rows;
+    size_t columns = round_up(p->n, kernels->tile_columns) / kernels->tile_columns;
+    size_t by_rows = round_up(rows, threads) * columns;
+    size_t by_columns = round_up(columns, threads) * rows;
+    return by_rows < by_columns ||
+           (by_rows == by_columns && p->ta == TRANSPOSED && p->packed == NULL);
+}
+
+static bool empty_depth(const Product *p) {
+    if (p->k > 0 || p->n == 0) {
+        return p->n == 0;
+    }
+    for (size_t i = 0; i < p->m; i++) {
+        for (size_t j = 0; j < p->n; j++) {
+            float *c = p->c + i * p->ldc + j;
+            *c = p->beta == 0 ? 0 : p->beta * *c;
+        }
+    }
+    if (p->finish != NULL && p->m > 0) {
+        p->finish(p->context, 0, p->m, 0, p->n, p->c, p->ldc);
+    }
+    return true;
+}
+
+static void check_packed(const Product *p) {
+    CHECK(p->packed == NULL ||
+          (p->packed->type == p->type && p->packed->k == p->k && p->packed->n == p->n));
+}
+
+void product_serial(const Product *p) {
+    check_packed(p);
+    if (!empty_depth(p) && p->m > 0) {
+        run_part(p, (Part){0, p->m, 0, p->n});
+    }
+}
+
+void product_own(const Product *p) {
+    if (parallel_threads() == 1 || parallel_is_inside() || p->m * p->n * p->k <= SMALL_PRODUCT) {
+        product_serial(p);
+        return;
+    }
+    check_packed(p);
+    Product copy = *p;
+    if (!cut_by_rows(p)) {
+        parallel_for(p->n, gemm_kernels()->tile_columns, run_columns, &copy);
+    } else if (p->packed != NULL) {
+        parallel_for(p->m, gemm_kernels()->tile_rows, run_rows, &copy);
+    } else {
+        run_shared(p);
+    }
+}
+
+size_t packed_matrix_bytes(GemmType type, size_t k, size_t n) {
+    return round_up(n, gemm_kernels()->tile_columns) * packed_steps(type, k) * sizeof(Word);
+}
+
+typedef struct Packing {
+    GemmType type;
+    Transpose tb;
+    const float *b;
+    size_t ldb;
+    Slab slab;
+    Word *to;
+} Packing;
+
+static void pack_whole(void *context, size_t begin, size_t end, int thread) {
+    const Packing *w = context;
+    (void)thread;
+    pack_slab(w->type, w->tb, w->b, w->ldb, &w->slab, begin, end, w->to);
+}
+
+PackedMatrix packed_matrix(GemmType type, Transpose tb, size_t k, size_t n, const float *b,
+                           size_t ldb, void *memory) {
+    Packing w = {type, tb, b, ldb, slab_at(0, n, 0, k, memory), memory};
+    parallel_for(n, gemm_kernels()->tile_columns, pack_whole, &w);
+    return (PackedMatrix){type, k, n, memory};
+}
