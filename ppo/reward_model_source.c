@@ -33,7 +33,9 @@ static void model_source_free(RewardSource *source) {
     free(self);
 }
 
-RewardSource *reward_model_source(const char *folder, const RewardContext *context, Error *err) {
+/* `model` in memory, or, when it is NULL, the folder's. */
+static RewardSource *create(const char *folder, Model *model, const RewardContext *context,
+                            Error *err) {
     ModelSource *self = mem_alloc(1, sizeof *self, err);
     if (self == NULL) {
         return NULL;
@@ -42,7 +44,9 @@ RewardSource *reward_model_source(const char *folder, const RewardContext *conte
     str_appendf(&name, "the reward model %s", folder);
     self->source = (RewardSource){
         .name = str_take(&name, err), .score = model_score, .free = model_source_free};
-    if (self->source.name == NULL || !reward_pass_open(&self->pass, folder, 1, context, err)) {
+    if (self->source.name == NULL ||
+        !(model == NULL ? reward_pass_open(&self->pass, folder, 1, context, err)
+                        : reward_pass_take(&self->pass, model, context, err))) {
         model_source_free(&self->source);
         return NULL;
     }
@@ -50,4 +54,12 @@ RewardSource *reward_model_source(const char *folder, const RewardContext *conte
     self->source.work = reward_pass_work(&self->pass);
     self->source.longest = reward_pass_longest(&self->pass);
     return &self->source;
+}
+
+RewardSource *reward_model_source(const char *folder, const RewardContext *context, Error *err) {
+    return create(folder, NULL, context, err);
+}
+
+RewardSource *reward_memory_source(Model *model, const RewardContext *context, Error *err) {
+    return create("in memory", model, context, err);
 }

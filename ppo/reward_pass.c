@@ -23,6 +23,15 @@ static bool open_text(RewardPass *pass, const RewardContext *context, Error *err
            layout_eos(&pass->layout, pass->tokenizer, &pass->eos, err);
 }
 
+/* Room for micro-batches of the budget, and for the longest item. */
+static void choose_rows(RewardPass *pass, const RewardContext *context) {
+    const ModelConfig *config = &pass->model.config;
+    size_t longest = pass->tokenizer != NULL || context->most_tokens > config->context
+                         ? config->context
+                         : context->most_tokens;
+    pass->rows = context->micro_tokens > longest ? context->micro_tokens : longest;
+}
+
 bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
                       const RewardContext *context, Error *err) {
     *pass = (RewardPass){.eos = -1};
@@ -41,12 +50,17 @@ bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
         reward_pass_close(pass);
         return false;
     }
-    const ModelConfig *config = &pass->model.config;
-    size_t longest = pass->tokenizer != NULL || context->most_tokens > config->context
-                         ? config->context
-                         : context->most_tokens;
-    pass->rows = context->micro_tokens > longest ? context->micro_tokens : longest;
+    choose_rows(pass, context);
     return true;
+}
+
+bool reward_pass_take(RewardPass *pass, Model *model, const RewardContext *context, Error *err) {
+    CHECK(model->config.head == HEAD_SCORES);
+    *pass = (RewardPass){.model = *model, .eos = context->eos};
+    *model = (Model){0};
+    pass->folder = mem_strdup("in memory", err);
+    choose_rows(pass, context);
+    return pass->folder != NULL;
 }
 
 void reward_pass_close(RewardPass *pass) {

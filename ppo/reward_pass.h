@@ -11,7 +11,7 @@
 #include "ppo/reward_source.h"
 
 typedef struct RewardPass {
-    char *folder; /* owned */
+    char *folder; /* for messages, owned */
     Model model;
     Tokenizer *tokenizer; /* NULL when it reads the policy's ids */
     Layout layout;        /* of its own, with a tokenizer of its own */
@@ -28,6 +28,8 @@ typedef struct RewardPass {
 /* labels 1: a reward model is demanded; 0: whatever config.json says, at least one label. */
 bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
                       const RewardContext *context, Error *err);
+/* The same of a model in memory that reads the policy's ids; takes it over, also on failure. */
+bool reward_pass_take(RewardPass *pass, Model *model, const RewardContext *context, Error *err);
 void reward_pass_close(RewardPass *pass);
 
 /* Bytes of weights; bytes that the first run will allocate. */

@@ -15,6 +15,7 @@
 
 #include "common/base/error.h"
 #include "common/base/json.h"
+#include "common/model/model.h"
 #include "common/text/layout.h"
 
 /* One completion to score; everything is borrowed. */
@@ -60,6 +61,9 @@ typedef struct RewardContext {
 /* A sequence-classification folder of one label: w . h at EOS plus reward_bias. An unfinished
  * completion is read with EOS appended. */
 RewardSource *reward_model_source(const char *folder, const RewardContext *context, Error *err);
+/* The same of a model of one label in memory that reads the policy's ids; *model is taken over (and
+ * left empty) once there is a source. */
+RewardSource *reward_memory_source(Model *model, const RewardContext *context, Error *err);
 
 typedef enum ClassifierOutput {
     CLASSIFIER_LOGIT,
