@@ -2,7 +2,7 @@
 # Sourced by ./demo and ./check: installs what is missing (Debian, Ubuntu) and configures the build.
 
 build_packages="gcc libc6-dev meson ninja-build pkg-config libopenblas-serial-dev libcsv-dev \
-libcjson-dev libpcre2-dev zlib1g-dev libxxhash-dev"
+libcjson-dev libpcre2-dev libutf8proc-dev zlib1g-dev libxxhash-dev"
 test_packages="libcmocka-dev"
 
 say() {
@@ -25,7 +25,7 @@ install_missing() {
         for tool in cc meson ninja pkg-config; do
             command -v "$tool" >/dev/null 2>&1 ||
                 stop "$tool is missing and this system has no apt; install a C compiler, meson (1.0 or \
-newer), ninja, pkg-config, and the headers of OpenBLAS, libcsv, cJSON, PCRE2, zlib, xxHash and cmocka"
+newer), ninja, pkg-config, and the headers of OpenBLAS, libcsv, cJSON, PCRE2, utf8proc, zlib, xxHash and cmocka"
         done
         return 0
     fi

@@ -17,7 +17,10 @@ Tokenizer *tokenizer_new(const char *source, Error *err) {
     if (tokenizer == NULL) {
         return NULL;
     }
-    tokenizer->eos = tokenizer->bos = tokenizer->pad = -1;
+    tokenizer->eos = tokenizer->bos = tokenizer->pad = tokenizer->unknown = -1;
+    for (int i = 0; i < 256; i++) {
+        tokenizer->byte_id[i] = tokenizer->fallback[i] = -1;
+    }
     tokenizer->source = mem_strdup(source, err);
     if (tokenizer->source == NULL) {
         tokenizer_free(tokenizer);
@@ -43,12 +46,19 @@ void tokenizer_free(Tokenizer *tokenizer) {
         free(tokenizer->added[i].content);
     }
     free(tokenizer->added);
-    pair_map_done(&tokenizer->tree[0]);
-    pair_map_done(&tokenizer->tree[1]);
-    pcre2_code_free(tokenizer->word);
-    for (size_t i = 0; i < tokenizer->stages; i++) {
+    trie_done(&tokenizer->tree[0]);
+    trie_done(&tokenizer->tree[1]);
+    trie_done(&tokenizer->pieces);
+    free(tokenizer->score);
+    free(tokenizer->prefix);
+    free(tokenizer->suffix);
+    for (size_t i = 0; i < STEPS_MAX; i++) {
+        normalizer_done(&tokenizer->normalizer[i]);
         stage_done(&tokenizer->stage[i]);
+        decoder_done(&tokenizer->decoder[i]);
     }
+    template_done(&tokenizer->single);
+    template_done(&tokenizer->pair_template);
     free(tokenizer->source);
     for (size_t i = 0; i < sizeof tokenizer->kept / sizeof *tokenizer->kept; i++) {
         str_done(&tokenizer->kept[i].content);
@@ -126,14 +136,11 @@ bool tokenizer_put_merge(Tokenizer *tokenizer, const char *left, size_t left_n, 
                         "merge %zu joins %s and %s, but %s is not in the vocabulary", rank,
                         quoted(left, left_n, a), quoted(right, right_n, b), left_id < 0 ? a : b);
     }
-    if (memchr(left, ' ', left_n) != NULL || memchr(right, ' ', right_n) != NULL) {
-        return error_at(err, ERROR_DATA, file, 0, 0,
-                        "merge %zu joins %s and %s, but a byte-level token holds no space", rank,
-                        quoted(left, left_n, a), quoted(right, right_n, b));
-    }
+    size_t skipped = tokenizer->prefix == NULL ? 0 : strlen(tokenizer->prefix);
+    skipped = skipped < right_n ? skipped : right_n;
     Str whole = {0};
     str_append_bytes(&whole, left, left_n);
-    str_append_bytes(&whole, right, right_n);
+    str_append_bytes(&whole, right + skipped, right_n - skipped);
     bool ok = str_ok(&whole, err);
     int32_t result = ok ? name_map_find(&tokenizer->model, whole.data, whole.size) : -1;
     str_done(&whole);
@@ -201,152 +208,47 @@ bool tokenizer_put_added(Tokenizer *tokenizer, const AddedToken *added, Error *e
     return name_map_add(&tokenizer->contents, content, mine->n, mine->id, NULL, err);
 }
 
-bool tokenizer_put_stage(Tokenizer *tokenizer, const char *pattern, bool prefix_space,
-                         Stage **stage, Error *err) {
-    if (tokenizer->stages == STAGES_MAX) {
-        return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
-                        "the pre_tokenizer has more than %d steps", STAGES_MAX);
-    }
-    Stage *mine = &tokenizer->stage[tokenizer->stages++];
-    mine->prefix_space = prefix_space;
-    if (stage != NULL) {
-        *stage = mine;
-    }
-    return pattern == NULL || stage_compile(mine, pattern, tokenizer->source, err);
+static bool too_many(const Tokenizer *tokenizer, const char *what, Error *err) {
+    return error_at(err, ERROR_DATA, tokenizer->source, 0, 0, "the %s has more than %d steps", what,
+                    STEPS_MAX);
 }
 
-static bool decode_tokens(Tokenizer *tokenizer, Error *err) {
-    for (size_t i = 0; i < tokenizer->vocabulary; i++) {
-        Token *token = &tokenizer->token[i];
-        if (token->text == NULL || token->bytes != NULL) {
-            continue;
-        }
-        Str bytes = {0};
-        byte_level_read(token->text, strlen(token->text), &bytes);
-        token->size = bytes.size;
-        token->bytes = str_take(&bytes, err);
-        if (token->bytes == NULL) {
-            return false;
-        }
+bool tokenizer_put_normalizer(Tokenizer *tokenizer, NormalizerKind kind, Normalizer **out,
+                              Error *err) {
+    if (tokenizer->normalizers == STEPS_MAX) {
+        return too_many(tokenizer, "normalizer", err);
     }
-    for (int byte = 0; byte < 256; byte++) {
-        char c = (char)byte;
-        Str text = {0};
-        byte_level_write(&c, 1, &text);
-        if (!str_ok(&text, err)) {
-            str_done(&text);
-            return false;
-        }
-        tokenizer->byte_id[byte] = name_map_find(&tokenizer->model, text.data, text.size);
-        str_done(&text);
-        if (tokenizer->byte_id[byte] >= 0) {
-            tokenizer->token[tokenizer->byte_id[byte]].flags |= TOKEN_REACHED;
-        }
-    }
+    *out = &tokenizer->normalizer[tokenizer->normalizers++];
+    (*out)->kind = kind;
     return true;
 }
 
-static bool plant(Tokenizer *tokenizer, int32_t index, int32_t nodes[2], Error *err) {
-    const AddedToken *added = &tokenizer->added[index];
-    int phase = added->normalized ? 1 : 0;
-    PairSlot *slot = NULL;
-    bool fresh = false;
-    int32_t node = 0;
-    for (size_t i = 0; i < added->n; i++) {
-        if (!pair_map_add(&tokenizer->tree[phase], node, (unsigned char)added->content[i], &slot,
-                          &fresh, err)) {
-            return false;
-        }
-        if (fresh) {
-            slot->result = ++nodes[phase];
-        }
-        node = slot->result;
+bool tokenizer_put_stage(Tokenizer *tokenizer, Stage **out, Error *err) {
+    if (tokenizer->stages == STEPS_MAX) {
+        return too_many(tokenizer, "pre_tokenizer", err);
     }
-    tokenizer->begins[phase][(unsigned char)added->content[0]] = 1;
-    if (!pair_map_add(&tokenizer->tree[phase], node, NODE_END, &slot, &fresh, err)) {
-        return false;
-    }
-    slot->rank = index;
+    *out = &tokenizer->stage[tokenizer->stages++];
     return true;
 }
 
-static bool fingerprint(Tokenizer *tokenizer, Error *err) {
-    Str all = {0};
-    bool both = tokenizer->tree[0].count > 0 && tokenizer->tree[1].count > 0;
-    for (size_t i = 0; i < tokenizer->vocabulary; i++) {
-        const Token *token = &tokenizer->token[i];
-        if (token->text != NULL) {
-            json_put_string(&all, token->text, strlen(token->text));
-            str_appendf(&all, " %zu %d\n", i, token->flags & (TOKEN_MODEL | TOKEN_SPECIAL));
-        }
+bool tokenizer_put_decoder(Tokenizer *tokenizer, DecoderKind kind, Decoder **out, Error *err) {
+    if (tokenizer->decoders == STEPS_MAX) {
+        return too_many(tokenizer, "decoder", err);
     }
-    for (size_t i = 0; i < tokenizer->merges; i++) {
-        str_appendf(&all, "%d %d\n", tokenizer->merge[i][0], tokenizer->merge[i][1]);
-    }
-    for (size_t i = 0; i < tokenizer->added_count; i++) {
-        const AddedToken *added = &tokenizer->added[i];
-        str_appendf(&all, "+%d %d %d %d %d %d\n", added->id, added->special, added->lstrip,
-                    added->rstrip, added->single_word, both && added->normalized);
-    }
-    for (size_t i = 0; i < tokenizer->stages; i++) {
-        const Stage *stage = &tokenizer->stage[i];
-        if (stage->pattern != NULL || stage->prefix_space) {
-            str_appendf(&all, "%d %d %d %s\n", stage->prefix_space, stage->drop_matches,
-                        stage->drop_rest, stage->pattern == NULL ? "" : stage->pattern);
-        }
-    }
-    str_appendf(&all, "%d\n", tokenizer->ignore_merges);
-    bool ok = str_ok(&all, err);
-    tokenizer->fingerprint = ok ? hash_bytes(all.data, all.size) : 0;
-    str_done(&all);
-    return ok;
+    *out = &tokenizer->decoder[tokenizer->decoders++];
+    (*out)->kind = kind;
+    return true;
 }
 
-static int by_id(const void *a, const void *b) {
-    int32_t x = ((const AddedToken *)a)->id, y = ((const AddedToken *)b)->id;
-    return (x > y) - (x < y);
-}
-
-/* A token that plays a role is special, unless ordinary text makes it (a pad token "!"). */
-static bool seal_role(Tokenizer *tokenizer, int32_t id, Error *err) {
-    if (id < 0 || (tokenizer->token[id].flags & (TOKEN_ADDED | TOKEN_REACHED)) != 0) {
-        return true;
-    }
-    char *text = tokenizer->token[id].text;
-    AddedToken added = {.content = text, .n = strlen(text), .id = id, .special = true};
-    return tokenizer_put_added(tokenizer, &added, err);
-}
-
-bool tokenizer_seal(Tokenizer *tokenizer, Error *err) {
-    if (tokenizer->vocabulary == 0) {
-        return error_at(err, ERROR_DATA, tokenizer->source, 0, 0, "the vocabulary is empty");
-    }
-    if (!decode_tokens(tokenizer, err) || !seal_role(tokenizer, tokenizer->eos, err) ||
-        !seal_role(tokenizer, tokenizer->bos, err) || !seal_role(tokenizer, tokenizer->pad, err)) {
+bool tokenizer_put_gpt2(Tokenizer *tokenizer, bool prefix_space, Error *err) {
+    Stage *stage = NULL;
+    Decoder *decoder = NULL;
+    if (!tokenizer_put_stage(tokenizer, &stage, err) ||
+        !tokenizer_put_decoder(tokenizer, DECODER_BYTE_LEVEL, &decoder, err)) {
         return false;
     }
-    if (tokenizer->added_count > 0) {
-        qsort(tokenizer->added, tokenizer->added_count, sizeof *tokenizer->added, by_id);
-    }
-    int32_t nodes[2] = {0, 0};
-    for (size_t i = 0; i < tokenizer->added_count; i++) {
-        const AddedToken *added = &tokenizer->added[i];
-        if (added->special && (tokenizer->token[added->id].flags & TOKEN_REACHED) != 0) {
-            char shown[SHOWN];
-            return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
-                            "special token %s is also a byte or the result of a merge: text could "
-                            "become it; give it another content",
-                            quoted(added->content, added->n, shown));
-        }
-        if (!plant(tokenizer, (int32_t)i, nodes, err)) {
-            return false;
-        }
-        if (added->single_word && tokenizer->word == NULL) {
-            tokenizer->word = word_compile(err);
-            if (tokenizer->word == NULL) {
-                return false;
-            }
-        }
-    }
-    return fingerprint(tokenizer, err);
+    stage->prefix_space = prefix_space;
+    stage->byte_level = true;
+    stage->behavior = SPLIT_ISOLATED;
+    return matcher_compile(&stage->matcher, gpt2_pattern, tokenizer->source, err);
 }

@@ -6,80 +6,81 @@
 #include "common/base/utf8.h"
 #include "common/text/internal.h"
 
-static bool merge_piece(void *context, const char *piece, size_t n, Error *err) {
-    return encoder_merge(context, piece, n, err);
-}
-
-/* The longest added token of a phase that begins at `text`, or NULL. */
-static const AddedToken *added_at(const Tokenizer *tokenizer, int phase, const char *text,
-                                  size_t n) {
-    const PairMap *tree = &tokenizer->tree[phase];
-    const AddedToken *longest = NULL;
-    int32_t node = 0;
-    for (size_t i = 0; i < n; i++) {
-        const PairSlot *edge = pair_map_find(tree, node, (unsigned char)text[i]);
-        if (edge == NULL) {
-            break;
-        }
-        node = edge->result;
-        const PairSlot *end = pair_map_find(tree, node, NODE_END);
-        longest = end == NULL ? longest : &tokenizer->added[end->rank];
+static bool model_piece(void *context, const char *piece, size_t n, Error *err) {
+    Encoder *encoder = context;
+    switch (encoder->tokenizer->kind) {
+    case MODEL_UNIGRAM:
+        return encoder_unigram(encoder, piece, n, err);
+    case MODEL_WORDPIECE:
+        return encoder_wordpiece(encoder, piece, n, err);
+    case MODEL_BPE:
+        break;
     }
-    return longest;
-}
-
-static bool is_word(Encoder *encoder, const char *text, size_t n) {
-    pcre2_match_data *match = encoder->match[encoder->tokenizer->stages];
-    return encoder_match(encoder, encoder->tokenizer->word, text, n, 0, match) >= 0;
+    return encoder_merge(encoder, piece, n, err);
 }
 
 /* Does a match at [start, stop) touch a word character on either side? */
-static bool touches_word(Encoder *encoder, const char *text, size_t n, size_t start, size_t stop) {
+static bool touches_word(const char *text, size_t n, size_t start, size_t stop) {
     size_t last = start;
+    uint32_t before = 0, behind = 0;
     while (last > 0 && ((unsigned char)text[--last] & 0xc0) == 0x80) {
     }
-    return (start > 0 && is_word(encoder, text + last, start - last)) ||
-           (stop < n && is_word(encoder, text + stop, utf8_decode(text + stop, n - stop, NULL)));
+    return (start > 0 && utf8_decode(text + last, start - last, &before) > 0 && is_word(before)) ||
+           (stop < n && utf8_decode(text + stop, n - stop, &behind) > 0 && is_word(behind));
 }
 
-static bool encode_phase(Encoder *encoder, int phase, const char *text, size_t n, bool special,
-                         Error *err) {
+static Span part_of(Span text, size_t begin, size_t end) {
+    Span part = {text.text + begin, end - begin, text.first > begin ? text.first - begin : 0};
+    part.first = part.first < part.n ? part.first : part.n;
+    return part;
+}
+
+static bool encode_phase(Encoder *encoder, int phase, Span text, Error *err);
+
+/* What lies between added tokens: normalized behind the raw ones, split behind the others. */
+static bool encode_rest(Encoder *encoder, int phase, Span text, Error *err) {
+    if (phase == 1) {
+        return encoder_pieces(encoder, text, model_piece, encoder, err);
+    }
+    Span normal;
+    return encoder_normalize(encoder, text, &normal, err) &&
+           (normal.n == 0 || encode_phase(encoder, 1, normal, err));
+}
+
+static bool encode_phase(Encoder *encoder, int phase, Span text, Error *err) {
     const Tokenizer *tokenizer = encoder->tokenizer;
-    if (phase == 2) {
-        return encoder_pieces(encoder, text, n, merge_piece, encoder, err);
-    }
-    if (tokenizer->tree[phase].count == 0) {
-        return encode_phase(encoder, phase + 1, text, n, special, err);
-    }
+    const Trie *tree = &tokenizer->tree[phase];
+    size_t n = text.n;
     /* done: what has been encoded; at: where the search goes on. They differ where a match was
      * refused and where stripping took white space that holds another match. */
-    size_t done = 0, at = 0, space_end = 0;
+    size_t done = 0, at = tree->count == 0 ? n : 0, space_end = 0;
     while (at < n) {
-        const AddedToken *added = NULL;
-        if (tokenizer->begins[phase][(unsigned char)text[at]]) {
-            added = added_at(tokenizer, phase, text + at, n - at);
+        size_t length = 0;
+        int32_t index = -1;
+        if (tokenizer->begins[phase][(unsigned char)text.text[at]]) {
+            index = trie_longest(tree, TRIE_ROOT, text.text + at, n - at, &length);
         }
-        if (added == NULL) {
+        if (index < 0) {
             at++;
             continue;
         }
-        size_t start = at, stop = at + added->n;
+        const AddedToken *added = &tokenizer->added[(size_t)index % tokenizer->added_count];
+        size_t start = at, stop = at + length;
         at = stop;
-        if ((added->special && !special) ||
-            (added->single_word && touches_word(encoder, text, n, start, stop))) {
+        if ((added->special && !encoder->special) ||
+            (added->single_word && touches_word(text.text, n, start, stop))) {
             continue;
         }
         if (added->lstrip) {
-            start = start > done ? start - white_space_after(text + done, start - done) : done;
+            start = start > done ? start - white_space_after(text.text + done, start - done) : done;
         }
         if (added->rstrip) {
             if (stop >= space_end) {
-                space_end = stop + white_space_before(text + stop, n - stop);
+                space_end = stop + white_space_before(text.text + stop, n - stop);
             }
             stop = space_end;
         }
-        if (start > done &&
-            !encode_phase(encoder, phase + 1, text + done, start - done, special, err)) {
+        if (start > done && !encode_rest(encoder, phase, part_of(text, done, start), err)) {
             return false;
         }
         if (!tokens_push(encoder->out, added->id, err)) {
@@ -87,11 +88,11 @@ static bool encode_phase(Encoder *encoder, int phase, const char *text, size_t n
         }
         done = stop;
     }
-    return done >= n || encode_phase(encoder, phase + 1, text + done, n - done, special, err);
+    return done >= n || encode_rest(encoder, phase, part_of(text, done, n), err);
 }
 
-bool encoder_added(Encoder *encoder, const char *text, size_t n, bool special, Error *err) {
-    return encode_phase(encoder, 0, text, n, special, err);
+bool encoder_added(Encoder *encoder, const char *text, size_t n, Error *err) {
+    return encode_phase(encoder, 0, (Span){text, n, utf8_decode(text, n, NULL)}, err);
 }
 
 bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t n, bool special,
@@ -108,36 +109,12 @@ bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t n, bo
     if (!encoder_init(&encoder, tokenizer, out, err)) {
         return false;
     }
+    encoder.special = special;
     size_t before = out->count;
-    bool ok = encoder_added(&encoder, text, n, special, err);
+    bool ok = encoder_added(&encoder, text, n, err);
     encoder_done(&encoder);
     out->count = ok ? out->count : before;
     return ok;
-}
-
-bool tokenizer_decode(const Tokenizer *tokenizer, const int32_t *id, size_t n, bool skip_special,
-                      bool replace, Str *out, Error *err) {
-    Str bytes = {0};
-    bool ok = true;
-    for (size_t i = 0; ok && i < n; i++) {
-        size_t size = 0;
-        const char *text = tokenizer_bytes(tokenizer, id[i], &size);
-        if (text == NULL) {
-            ok = error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
-                          "id %d is not in the vocabulary of %zu tokens", id[i],
-                          tokenizer->vocabulary);
-        } else if (!skip_special || !tokenizer_is_special(tokenizer, id[i])) {
-            str_append_bytes(&bytes, text, size);
-        }
-    }
-    ok = ok && str_ok(&bytes, err);
-    if (ok && replace) {
-        utf8_replace(str_text(&bytes), bytes.size, out);
-    } else if (ok) {
-        str_append_bytes(out, str_text(&bytes), bytes.size);
-    }
-    str_done(&bytes);
-    return ok && str_ok(out, err);
 }
 
 const char *tokenizer_bytes(const Tokenizer *tokenizer, int32_t id, size_t *n) {
@@ -168,6 +145,10 @@ int32_t tokenizer_bos(const Tokenizer *tokenizer) {
 
 int32_t tokenizer_pad(const Tokenizer *tokenizer) {
     return tokenizer->pad;
+}
+
+int32_t tokenizer_unknown(const Tokenizer *tokenizer) {
+    return tokenizer->unknown;
 }
 
 bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id) {

@@ -4,9 +4,11 @@
  * becomes one symbol, until no pair has a rank. Short pieces by looking at all pairs each time,
  * long ones with a heap.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 #include "common/text/internal.h"
 
 enum { SHORT_PIECE = 48, PIECE_MAX = 1 << 30 };
@@ -144,16 +146,142 @@ static bool merge_long(Encoder *encoder, size_t n, Error *err) {
     return true;
 }
 
+static bool merge_symbols(Encoder *encoder, size_t n, Error *err) {
+    return n <= SHORT_PIECE ? merge_short(encoder, n, err) : merge_long(encoder, n, err);
+}
+
+static bool no_symbol(const Encoder *encoder, const char *text, size_t n, Error *err) {
+    char shown[16] = "";
+    for (size_t i = 0; i < n && i < 4; i++) {
+        snprintf(shown + 3 * i, sizeof shown - 3 * i, " %02x", (unsigned char)text[i]);
+    }
+    return error_at(err, ERROR_DATA, encoder->tokenizer->source, 0, 0,
+                    "the vocabulary has no token for byte%s%s of the text", n > 1 ? "s" : " 0x",
+                    n > 1 ? shown : shown + 1);
+}
+
+/* The symbol of one character of a piece, -1 if there is none. */
+static int32_t symbol_of(Encoder *encoder, const char *text, size_t n, bool first, bool last) {
+    const Tokenizer *tokenizer = encoder->tokenizer;
+    bool prefixed = !first && tokenizer->prefix != NULL;
+    bool suffixed = last && tokenizer->suffix != NULL;
+    if (!prefixed && !suffixed) {
+        return n == 1 ? tokenizer->byte_id[(unsigned char)*text]
+                      : name_map_find(&tokenizer->model, text, n);
+    }
+    str_clear(&encoder->text);
+    str_append(&encoder->text, prefixed ? tokenizer->prefix : "");
+    str_append_bytes(&encoder->text, text, n);
+    str_append(&encoder->text, suffixed ? tokenizer->suffix : "");
+    return name_map_find(&tokenizer->model, str_text(&encoder->text), encoder->text.size);
+}
+
+/* Tokens <0xHH> of a character, prefix and suffix included; 0 if one is lacking. */
+static size_t fallback_symbols(Encoder *encoder, const char *text, size_t n, size_t count,
+                               bool affixed) {
+    const char *from = affixed ? str_text(&encoder->text) : text;
+    size_t size = affixed ? encoder->text.size : n;
+    for (size_t i = 0; i < size; i++) {
+        encoder->symbol[count + i].id = encoder->tokenizer->fallback[(unsigned char)from[i]];
+        if (encoder->symbol[count + i].id < 0) {
+            return 0;
+        }
+    }
+    return size;
+}
+
+/* Merges the characters of one piece. What is unknown becomes the unknown token as soon as a known
+ * character follows, as in Hugging Face's: behind any tokens of bytes in between. */
+static bool merge_characters(Encoder *encoder, const char *piece, size_t n, Error *err) {
+    const Tokenizer *tokenizer = encoder->tokenizer;
+    size_t affix = tokenizer->prefix == NULL ? 0 : strlen(tokenizer->prefix);
+    affix += tokenizer->suffix == NULL ? 0 : strlen(tokenizer->suffix);
+    size_t count = 0, size = 0, most = mem_add(mem_mul(n, 1 + affix), 1);
+    bool unknown = false;
+    if (!mem_reserve(&encoder->symbol, &encoder->symbol_capacity, most, sizeof(Symbol), err)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i += size) {
+        size = (unsigned char)piece[i] < 0x80 ? 1 : utf8_decode(piece + i, n - i, NULL);
+        bool last = i + size == n;
+        int32_t id = symbol_of(encoder, piece + i, size, i == 0, last);
+        size_t bytes = 0;
+        if (id >= 0) {
+            if (unknown) {
+                encoder->symbol[count++].id = tokenizer->unknown;
+                unknown = false;
+            }
+            encoder->symbol[count++].id = id;
+            continue;
+        }
+        if (tokenizer->byte_fallback) {
+            bool affixed =
+                (i > 0 && tokenizer->prefix != NULL) || (last && tokenizer->suffix != NULL);
+            bytes = fallback_symbols(encoder, piece + i, size, count, affixed);
+            count += bytes;
+        }
+        if (bytes == 0) {
+            if (tokenizer->unknown < 0) {
+                return no_symbol(encoder, piece + i, size, err);
+            }
+            if (unknown && !tokenizer->fuse_unknown) {
+                encoder->symbol[count++].id = tokenizer->unknown;
+            }
+            unknown = true;
+        }
+    }
+    if (unknown) {
+        encoder->symbol[count++].id = tokenizer->unknown;
+    }
+    return merge_symbols(encoder, count, err);
+}
+
+/* Where no merge goes on behind a character with the sign of a space, words are merged apart. */
+static bool merge_words(Encoder *encoder, const char *piece, size_t n, Error *err) {
+    static const char sign[] = "\xe2\x96\x81";
+    size_t start = 0;
+    for (size_t i = 3; i + 3 <= n; i++) {
+        const char *next = memmem(piece + i, n - i, sign, 3);
+        if (next == NULL) {
+            break;
+        }
+        i = (size_t)(next - piece);
+        if (memcmp(piece + i - 3, sign, 3) != 0) {
+            if (!merge_characters(encoder, piece + start, i - start, err)) {
+                return false;
+            }
+            start = i;
+        }
+    }
+    return merge_characters(encoder, piece + start, n - start, err);
+}
+
+static bool merge_bytes(Encoder *encoder, const char *piece, size_t n, Error *err) {
+    if (!mem_reserve(&encoder->symbol, &encoder->symbol_capacity, n, sizeof(Symbol), err)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        encoder->symbol[i].id = encoder->tokenizer->byte_id[(unsigned char)piece[i]];
+    }
+    return merge_symbols(encoder, n, err);
+}
+
 bool encoder_merge(Encoder *encoder, const char *piece, size_t n, Error *err) {
     const Tokenizer *tokenizer = encoder->tokenizer;
     if (tokenizer->ignore_merges) {
-        str_clear(&encoder->text);
-        byte_level_write(piece, n, &encoder->text);
-        if (!str_ok(&encoder->text, err)) {
-            return false;
+        const char *word = piece;
+        size_t size = n;
+        if (tokenizer->bytes_are_symbols) {
+            str_clear(&encoder->text);
+            byte_level_write(piece, n, &encoder->text);
+            if (!str_ok(&encoder->text, err)) {
+                return false;
+            }
+            word = encoder->text.data;
+            size = encoder->text.size;
         }
-        int32_t id = name_map_find(&tokenizer->model, encoder->text.data, encoder->text.size);
-        if (id >= 0 && (tokenizer->token[id].flags & TOKEN_SPECIAL) == 0) {
+        int32_t id = name_map_find(&tokenizer->model, word, size);
+        if (id >= 0 && (encoder->special || (tokenizer->token[id].flags & TOKEN_SPECIAL) == 0)) {
             return tokens_push(encoder->out, id, err);
         }
     }
@@ -161,17 +289,26 @@ bool encoder_merge(Encoder *encoder, const char *piece, size_t n, Error *err) {
         return error_set(err, ERROR_DATA, "a word of %zu bytes, at most %d are encoded", n,
                          PIECE_MAX);
     }
-    if (!mem_reserve(&encoder->symbol, &encoder->symbol_capacity, n, sizeof(Symbol), err)) {
-        return false;
+    if (tokenizer->bytes_are_symbols) {
+        return merge_bytes(encoder, piece, n, err);
+    }
+    return tokenizer->words_begin ? merge_words(encoder, piece, n, err)
+                                  : merge_characters(encoder, piece, n, err);
+}
+
+bool encoder_fallback(Encoder *encoder, const char *text, size_t n, bool *done, Error *err) {
+    const int32_t *fallback = encoder->tokenizer->fallback;
+    *done = false;
+    for (size_t i = 0; i < n; i++) {
+        if (fallback[(unsigned char)text[i]] < 0) {
+            return true;
+        }
     }
     for (size_t i = 0; i < n; i++) {
-        int32_t id = tokenizer->byte_id[(unsigned char)piece[i]];
-        if (id < 0) {
-            return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
-                            "the vocabulary has no token for byte 0x%02x of the text",
-                            (unsigned char)piece[i]);
+        if (!tokens_push(encoder->out, fallback[(unsigned char)text[i]], err)) {
+            return false;
         }
-        encoder->symbol[i].id = id;
     }
-    return n <= SHORT_PIECE ? merge_short(encoder, n, err) : merge_long(encoder, n, err);
+    *done = true;
+    return true;
 }

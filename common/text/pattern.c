@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/text/internal.h"
+#include "common/text/pipeline.h"
 
 const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
@@ -31,8 +31,19 @@ static void keep(Translation *t, size_t n) {
     t->at += n;
 }
 
+/* A general category with what newer versions of Unicode added to it. */
+static void category(Translation *t, const char *name, size_t n, bool negative, bool in_class) {
+    str_appendf(&t->out, "%s\\p{%.*s}", in_class ? "" : negative ? "[^" : "[", (int)n, name);
+    for (size_t i = 0; i < unicode_additions_count; i++) {
+        if (strncmp(unicode_additions[i].category, name, n) == 0) {
+            str_append(&t->out, unicode_additions[i].codes);
+        }
+    }
+    str_append(&t->out, in_class ? "" : "]");
+}
+
 /* \p{Name}, \P{Name}, \p{^Name}: a general category, or a script. */
-static bool property(Translation *t, Error *err) {
+static bool property(Translation *t, bool in_class, Error *err) {
     const char *name = t->at + 3;
     const char *end = t->at[2] == '{' ? strchr(name, '}') : NULL;
     if (end == NULL || end == name || end - name > 40) {
@@ -49,9 +60,14 @@ static bool property(Translation *t, Error *err) {
             return refuse(t, (size_t)(end + 1 - t->at), "unknown property", err);
         }
     }
-    /* A bare script name would mean Script_Extensions in PCRE2, but Script elsewhere. */
-    str_appendf(&t->out, "\\%c{%s%.*s}", negative ? 'P' : 'p', n > 2 ? "sc:" : "", (int)n, name);
     t->at = end + 1;
+    if (n > 2 || (negative && in_class)) {
+        /* A bare script name would mean Script_Extensions in PCRE2, but Script elsewhere. */
+        str_appendf(&t->out, "\\%c{%s%.*s}", negative ? 'P' : 'p', n > 2 ? "sc:" : "", (int)n,
+                    name);
+        return true;
+    }
+    category(t, name, n, negative, in_class);
     return true;
 }
 
@@ -65,7 +81,12 @@ static bool escape(Translation *t, bool in_class, Error *err) {
         return true;
     }
     if (c == 'p' || c == 'P') {
-        return property(t, err);
+        return property(t, in_class, err);
+    }
+    if (c == 'd' || (c == 'D' && !in_class)) {
+        category(t, "Nd", 2, c == 'D', in_class);
+        t->at += 2;
+        return true;
     }
     if (c == 'u') {
         for (int i = 2; i < 6; i++) {
@@ -203,35 +224,39 @@ static pcre2_code *compile(const char *pattern, const char *shown, const char *f
     return compiled;
 }
 
-bool stage_compile(Stage *stage, const char *pattern, const char *file, Error *err) {
+bool matcher_compile(Matcher *matcher, const char *pattern, const char *file, Error *err) {
     if (strlen(pattern) > PATTERN_MAX) {
         return error_at(err, ERROR_DATA, file, 0, 0, "a pattern of %zu bytes, at most %d are read",
                         strlen(pattern), PATTERN_MAX);
     }
     Translation t = {.pattern = pattern, .at = pattern, .file = file};
     if (translate(&t, err)) {
-        stage->code = compile(str_text(&t.out), pattern, file, err);
+        matcher->code = compile(str_text(&t.out), pattern, file, err);
     }
     str_done(&t.out);
-    if (stage->code == NULL) {
+    if (matcher->code == NULL) {
         return false;
     }
     uint32_t empty = 0;
-    pcre2_pattern_info(stage->code, PCRE2_INFO_MATCHEMPTY, &empty);
+    pcre2_pattern_info(matcher->code, PCRE2_INFO_MATCHEMPTY, &empty);
     if (empty != 0) {
         return error_at(err, ERROR_DATA, file, 0, 0, "pattern %s can match an empty text", pattern);
     }
-    stage->pattern = mem_strdup(pattern, err);
-    return stage->pattern != NULL;
+    matcher->kind = MATCH_PATTERN;
+    matcher->n = strlen(pattern);
+    matcher->text = mem_strdup(pattern, err);
+    return matcher->text != NULL;
 }
 
-void stage_done(Stage *stage) {
-    free(stage->pattern);
-    pcre2_code_free(stage->code);
-    *stage = (Stage){0};
+bool matcher_literal(Matcher *matcher, const char *text, size_t n, Error *err) {
+    matcher->kind = MATCH_LITERAL;
+    matcher->n = n;
+    matcher->text = mem_strndup(text, n, err);
+    return matcher->text != NULL;
 }
 
-pcre2_code *word_compile(Error *err) {
-    static const char word[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]";
-    return compile(word, word, NULL, err);
+void matcher_done(Matcher *matcher) {
+    free(matcher->text);
+    pcre2_code_free(matcher->code);
+    *matcher = (Matcher){0};
 }

@@ -41,129 +41,17 @@ bool tokenizer_read_flag(const Tokenizer *tokenizer, const cJSON *object, const 
     return true;
 }
 
-static bool read_vocabulary(Tokenizer *tokenizer, const cJSON *vocab, const char *dotted,
-                            Error *err) {
-    if (!cJSON_IsObject(vocab)) {
-        return tokenizer_fault(tokenizer, dotted, err, "expected an object of tokens and ids");
-    }
-    for (const cJSON *item = vocab->child; item != NULL; item = item->next) {
-        int64_t id = 0;
-        if (!json_integer(item, 0, VOCABULARY_MAX - 1, &id)) {
-            char found[64];
-            return tokenizer_fault(tokenizer, dotted, err,
-                                   "the id of \"%.60s\" is %s, expected 0 to %d", item->string,
-                                   json_describe(item, found, sizeof found), VOCABULARY_MAX - 1);
-        }
-        if (!tokenizer_put_token(tokenizer, item->string, id, err)) {
-            return false;
-        }
+bool tokenizer_read_string(const Tokenizer *tokenizer, const cJSON *object, const char *dotted,
+                           const char *name, const char **out, Error *err) {
+    const cJSON *item = json_member(object, name);
+    *out = json_string(item);
+    if (*out == NULL) {
+        char found[64], path[128];
+        snprintf(path, sizeof path, "%s.%s", dotted, name);
+        return tokenizer_fault(tokenizer, path, err, "expected a string, found %s",
+                               item == NULL ? "none" : json_describe(item, found, sizeof found));
     }
     return true;
-}
-
-/* "a b": two words, one space. */
-static bool put_spelled_merge(Tokenizer *tokenizer, const char *text, size_t n, Error *err) {
-    const char *space = memchr(text, ' ', n);
-    size_t left = space == NULL ? n : (size_t)(space - text);
-    if (space == NULL || left == 0 || left + 1 == n ||
-        memchr(space + 1, ' ', n - left - 1) != NULL) {
-        return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
-                        "merge %zu is \"%.*s\", expected two tokens with one space between them",
-                        tokenizer->merges, (int)(n > 60 ? 60 : n), text);
-    }
-    return tokenizer_put_merge(tokenizer, text, left, space + 1, n - left - 1, err);
-}
-
-static bool read_merges(Tokenizer *tokenizer, const cJSON *merges, Error *err) {
-    if (!cJSON_IsArray(merges)) {
-        return tokenizer_fault(tokenizer, "model.merges", err, "expected an array of merges");
-    }
-    for (const cJSON *item = merges->child; item != NULL; item = item->next) {
-        const char *text = json_string(item);
-        const cJSON *first = cJSON_IsArray(item) ? item->child : NULL;
-        const char *left = first == NULL ? NULL : json_string(first);
-        const char *right = first == NULL || first->next == NULL ? NULL : json_string(first->next);
-        bool ok = true;
-        if (text != NULL) {
-            ok = put_spelled_merge(tokenizer, text, strlen(text), err);
-        } else if (left != NULL && right != NULL && first->next->next == NULL) {
-            ok = tokenizer_put_merge(tokenizer, left, strlen(left), right, strlen(right), err);
-        } else {
-            char found[64], path[64];
-            snprintf(path, sizeof path, "model.merges[%zu]", tokenizer->merges);
-            ok = tokenizer_fault(tokenizer, path, err,
-                                 "expected \"a b\" or [\"a\", \"b\"], found %s",
-                                 json_describe(item, found, sizeof found));
-        }
-        if (!ok) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_empty(const cJSON *item) {
-    return item == NULL || cJSON_IsNull(item) ||
-           (cJSON_IsString(item) && *item->valuestring == '\0');
-}
-
-/* unk_token and byte_fallback only matter for a byte without a token; with all 256 they never
- * apply. */
-static bool check_alphabet(Tokenizer *tokenizer, const char *option, Error *err) {
-    for (int byte = 0; byte < 256; byte++) {
-        char c = (char)byte;
-        Str text = {0};
-        byte_level_write(&c, 1, &text);
-        bool ok = str_ok(&text, err);
-        int32_t id = ok ? name_map_find(&tokenizer->model, text.data, text.size) : -1;
-        str_done(&text);
-        if (!ok) {
-            return false;
-        }
-        if (id < 0) {
-            return tokenizer_fault(tokenizer, option, err,
-                                   "not supported with a vocabulary that lacks byte 0x%02x", byte);
-        }
-    }
-    return true;
-}
-
-static bool read_model(Tokenizer *tokenizer, const cJSON *model, Error *err) {
-    char found[64];
-    const cJSON *type = json_member(model, "type");
-    if (!cJSON_IsObject(model)) {
-        return tokenizer_fault(tokenizer, "model", err, "expected an object");
-    }
-    if (type != NULL && (json_string(type) == NULL || strcmp(json_string(type), "BPE") != 0)) {
-        return tokenizer_fault(tokenizer, "model.type", err, "%s is not supported, only \"BPE\" is",
-                               json_describe(type, found, sizeof found));
-    }
-    const cJSON *dropout = json_member(model, "dropout");
-    if (dropout != NULL && !cJSON_IsNull(dropout) &&
-        !(cJSON_IsNumber(dropout) && dropout->valuedouble == 0)) {
-        return tokenizer_fault(tokenizer, "model.dropout", err, "%s is not supported, only null is",
-                               json_describe(dropout, found, sizeof found));
-    }
-    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
-    for (size_t i = 0; i < 2; i++) {
-        if (!is_empty(json_member(model, affixes[i]))) {
-            char path[64];
-            snprintf(path, sizeof path, "model.%s", affixes[i]);
-            return tokenizer_fault(tokenizer, path, err, "not supported, only null or \"\" is");
-        }
-    }
-    bool fallback = false;
-    if (!tokenizer_read_flag(tokenizer, model, "model", "ignore_merges", &tokenizer->ignore_merges,
-                             err) ||
-        !tokenizer_read_flag(tokenizer, model, "model", "byte_fallback", &fallback, err) ||
-        !read_vocabulary(tokenizer, json_member(model, "vocab"), "model.vocab", err) ||
-        !read_merges(tokenizer, json_member(model, "merges"), err)) {
-        return false;
-    }
-    const cJSON *unknown = json_member(model, "unk_token");
-    return (!fallback || check_alphabet(tokenizer, "model.byte_fallback", err)) &&
-           (unknown == NULL || cJSON_IsNull(unknown) ||
-            check_alphabet(tokenizer, "model.unk_token", err));
 }
 
 bool tokenizer_read_added(Tokenizer *tokenizer, const cJSON *object, const char *dotted, int64_t id,
@@ -227,9 +115,12 @@ static bool read_tokenizer_json(Tokenizer *tokenizer, Error *err) {
         (json_string(version) == NULL || strcmp(json_string(version), "1.0") != 0)) {
         ok = tokenizer_fault(tokenizer, "version", err, "expected \"1.0\"");
     }
-    ok = ok && read_model(tokenizer, json_member(tree, "model"), err) &&
+    ok = ok && tokenizer_read_model(tokenizer, json_member(tree, "model"), err) &&
          read_added_tokens(tokenizer, json_member(tree, "added_tokens"), err) &&
-         tokenizer_read_pipeline(tokenizer, tree, err);
+         tokenizer_read_normalizer(tokenizer, json_member(tree, "normalizer"), err) &&
+         tokenizer_read_pre_tokenizer(tokenizer, json_member(tree, "pre_tokenizer"), err) &&
+         tokenizer_read_post_processor(tokenizer, json_member(tree, "post_processor"), err) &&
+         tokenizer_read_decoder(tokenizer, json_member(tree, "decoder"), err);
     cJSON_Delete(tree);
     return ok;
 }
@@ -245,7 +136,7 @@ static bool read_merges_txt(Tokenizer *tokenizer, const char *path, Error *err) 
         if (line->size >= 8 && memcmp(line->data, "#version", 8) == 0) {
             continue;
         }
-        ok = put_spelled_merge(tokenizer, str_text(line), line->size, err);
+        ok = tokenizer_read_merge(tokenizer, str_text(line), line->size, err);
         if (!ok && err != NULL && err->code == ERROR_DATA) {
             err->line = reader.number;
             snprintf(err->file, sizeof err->file, "%s", path);
@@ -261,7 +152,7 @@ static bool read_pair(Tokenizer *tokenizer, Error *err) {
     if (tree == NULL) {
         return false;
     }
-    bool ok = read_vocabulary(tokenizer, tree, "vocabulary", err);
+    bool ok = tokenizer_read_vocabulary(tokenizer, tree, "vocabulary", err);
     cJSON_Delete(tree);
     if (!ok) {
         return false;

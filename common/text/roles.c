@@ -160,5 +160,5 @@ bool tokenizer_read_roles(Tokenizer *tokenizer, const char *folder, Error *err) 
             tokenizer->eos = tokenizer->bos = id;
         }
     }
-    return !pair || tokenizer_put_stage(tokenizer, gpt2_pattern, prefix_space, NULL, err);
+    return !pair || tokenizer_put_gpt2(tokenizer, prefix_space, err);
 }

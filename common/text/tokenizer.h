@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tokenizer: byte-level BPE, text to ids and back, exactly as Hugging Face's.
+ * Tokenizer: text to ids and back, exactly as Hugging Face's tokenizers.
  *
- * Encoding: split on added tokens (leftmost, longest) unless told not to; pre-tokenize by the
- * pattern (PCRE2); bytes of a piece to their printable code points; merge by rank. Message content
- * is always encoded with special tokens off: text never becomes a special id.
+ * Encoding: split on added tokens (leftmost, longest) unless told not to; normalize what lies
+ * between them; split it into pieces; a model, BPE, Unigram or WordPiece, makes ids of each piece.
+ * Decoding: the tokens go through decoders. All steps are those of tokenizer.json; what the code
+ * does not compute is refused by name.
+ * Message content is always encoded with special tokens off: text never becomes a special id, not
+ * even where a model's vocabulary holds the special token's text as a piece (Hugging Face's would
+ * find it there).
  * Read from tokenizer.json or vocab.json + merges.txt of a folder; written as tokenizer.json,
- * tokenizer_config.json, vocab.json and merges.txt. What the code does not compute (normalizers,
- * other models) is refused by name.
+ * tokenizer_config.json and, of BPE, vocab.json and merges.txt.
  * Immutable after loading: threads may share it.
  */
 #ifndef RLHF_TEXT_TOKENIZER_H
@@ -55,16 +58,35 @@ bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t n, bo
 bool tokenizer_decode(const Tokenizer *tokenizer, const int32_t *id, size_t n, bool skip_special,
                       bool replace, Str *out, Error *err);
 
-/* The raw bytes of one token (for streaming and stop strings); borrowed. */
+/* One text, or a pair, in the special tokens that the file's post-processor puts around it, as an
+ * encoder (BERT, RoBERTa) reads it. type (may be NULL) gets the segment of each id. texts: 1 or 2. */
+typedef struct TextPart {
+    const char *text;
+    size_t n;
+} TextPart;
+bool tokenizer_encode_framed(const Tokenizer *tokenizer, const TextPart *text, size_t texts,
+                             bool special, Tokens *out, Tokens *types, Error *err);
+
+/* Decoding id by id: put appends what no later id can change, end the rest, and all of it is what
+ * tokenizer_decode gives for the same ids. After end the stream is as new. */
+typedef struct TokenStream TokenStream;
+TokenStream *token_stream_create(const Tokenizer *tokenizer, bool skip_special, bool replace,
+                                 Error *err);
+bool token_stream_put(TokenStream *stream, int32_t id, Str *out, Error *err);
+bool token_stream_end(TokenStream *stream, Str *out, Error *err);
+void token_stream_free(TokenStream *stream);
+
+/* The raw bytes of one token where it is neither the first nor the last (for stop strings);
+ * borrowed. */
 const char *tokenizer_bytes(const Tokenizer *tokenizer, int32_t id, size_t *n);
-/* The token as the vocabulary spells it, in the byte-level alphabet; borrowed, NULL for an unknown
- * id. */
+/* The token as the vocabulary spells it; borrowed, NULL for an unknown id. */
 const char *tokenizer_text(const Tokenizer *tokenizer, int32_t id);
 
 size_t tokenizer_vocabulary(const Tokenizer *tokenizer); /* largest id + 1 */
 int32_t tokenizer_eos(const Tokenizer *tokenizer);       /* -1: none */
 int32_t tokenizer_bos(const Tokenizer *tokenizer);       /* -1: none */
 int32_t tokenizer_pad(const Tokenizer *tokenizer);       /* -1: none */
+int32_t tokenizer_unknown(const Tokenizer *tokenizer);   /* the model's own; -1: none */
 bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id);
 /* Id of an added or vocabulary token by its exact content, -1 if absent. */
 int32_t tokenizer_find(const Tokenizer *tokenizer, const char *content);

@@ -12,11 +12,11 @@ TokenizerTrainer *tokenizer_trainer_create(Error *err) {
         return NULL;
     }
     trainer->splitter = tokenizer_new("pre-tokenizer", err);
-    if (trainer->splitter == NULL ||
-        !tokenizer_put_stage(trainer->splitter, gpt2_pattern, false, NULL, err)) {
+    if (trainer->splitter == NULL || !tokenizer_put_gpt2(trainer->splitter, false, err)) {
         tokenizer_trainer_free(trainer);
         return NULL;
     }
+    trainer->splitter->bytes_are_symbols = true; /* pieces as they stand in the text */
     return trainer;
 }
 
@@ -68,7 +68,7 @@ bool tokenizer_trainer_feed(TokenizerTrainer *trainer, const char *text, size_t 
     if (!encoder_init(&encoder, trainer->splitter, NULL, err)) {
         return false;
     }
-    bool ok = encoder_pieces(&encoder, text, n, count_piece, trainer, err);
+    bool ok = encoder_pieces(&encoder, (Span){text, n, 0}, count_piece, trainer, err);
     encoder_done(&encoder);
     return ok;
 }
@@ -154,8 +154,7 @@ Tokenizer *tokenizer_trainer_finish(TokenizerTrainer *trainer, const TokenizerTr
     int64_t minimum = options->minimum_count == 0 ? 2 : (int64_t)options->minimum_count;
     bool ok = put_alphabet(tokenizer, options, err) &&
               trainer_learn(trainer, tokenizer, options->vocabulary, minimum, err) &&
-              put_special(tokenizer, options, err) &&
-              tokenizer_put_stage(tokenizer, gpt2_pattern, false, NULL, err) &&
+              put_special(tokenizer, options, err) && tokenizer_put_gpt2(tokenizer, false, err) &&
               tokenizer_seal(tokenizer, err);
     if (!ok) {
         tokenizer_free(tokenizer);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdint.h>
+#include "common/text/unicode.h"
 
 #include "common/base/utf8.h"
-#include "common/text/internal.h"
 
 /* Bytes that are printable in Latin-1 stand for themselves, the other 68 follow from U+0100 on in
  * the order of bytes: 0x00-0x20, 0x7f-0xa0, 0xad. */
@@ -80,7 +79,20 @@ void utf8_replace(const char *bytes, size_t n, Str *out) {
     }
 }
 
-static bool is_white_space(uint32_t code) {
+size_t utf8_unfinished(const char *bytes, size_t n) {
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        unsigned char c = (unsigned char)bytes[n - back];
+        if ((c & 0xc0) != 0x80) {
+            size_t want = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+            const unsigned char *start = (const unsigned char *)bytes + n - back;
+            return want > back && ill_formed(start, back) == back && c >= 0xc2 && c <= 0xf4 ? back
+                                                                                            : 0;
+        }
+    }
+    return 0;
+}
+
+bool is_white_space(uint32_t code) {
     return (code >= 9 && code <= 13) || code == 0x20 || code == 0x85 || code == 0xa0 ||
            code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
            code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
@@ -112,4 +124,78 @@ size_t white_space_after(const char *text, size_t n) {
         end = start;
     }
     return n - end;
+}
+
+static bool within(const CodeRange *range, size_t count, uint32_t code) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (range[middle].last < code) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && range[low].first <= code;
+}
+
+bool is_mark(uint32_t code) {
+    return code >= 0x300 && within(unicode_mark, unicode_mark_count, code);
+}
+
+bool is_nonspacing(uint32_t code) {
+    return code >= 0x300 && within(unicode_nonspacing, unicode_nonspacing_count, code);
+}
+
+bool is_control(uint32_t code) {
+    return within(unicode_control, unicode_control_count, code);
+}
+
+bool is_punctuation(uint32_t code) {
+    if (code < 0x80) {
+        return (code > ' ' && code < '0') || (code > '9' && code < 'A') ||
+               (code > 'Z' && code < 'a') || (code > 'z' && code < 0x7f);
+    }
+    return within(unicode_punctuation, unicode_punctuation_count, code);
+}
+
+bool is_number(uint32_t code) {
+    return code < 0x80 ? code >= '0' && code <= '9'
+                       : within(unicode_number, unicode_number_count, code);
+}
+
+bool is_word(uint32_t code) {
+    if (code < 0x80) {
+        return (code >= '0' && code <= '9') || ((code | 0x20) >= 'a' && (code | 0x20) <= 'z') ||
+               code == '_';
+    }
+    return within(unicode_word, unicode_word_count, code);
+}
+
+size_t lower_case(uint32_t code, uint32_t out[2]) {
+    out[0] = code;
+    if (code < 0x80) {
+        out[0] = code + (code >= 'A' && code <= 'Z' ? 0x20u : 0);
+        return 1;
+    }
+    if (code == 0x130) { /* the only one with two */
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    size_t low = 0, high = unicode_lower_case_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (unicode_lower_case[middle].last < code) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    const CaseRange *range = &unicode_lower_case[low];
+    if (low < unicode_lower_case_count && range->first <= code &&
+        (code - range->first) % range->step == 0) {
+        out[0] = (uint32_t)((int64_t)code + range->delta);
+    }
+    return 1;
 }

@@ -128,6 +128,10 @@ bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err) 
             ok = write_file(folder, names[i], &text, err);
         }
     }
+    if (tokenizer->kind != MODEL_BPE) {
+        str_done(&text);
+        return ok;
+    }
     str_clear(&text);
     str_append_char(&text, '{');
     put_vocabulary(tokenizer, "", &text);

@@ -66,7 +66,7 @@ static void refuses_what_it_does_not_compute(void **state) {
         Parts change;
         const char *part;
     } cases[] = {
-        /* clang-format off */
+  /* clang-format off */
         {{.vocab = "[]"}, "model.vocab"}, {{.vocab = "{}"}, "merge 0"},
         {{.vocab = "{}", .merges = "[]", .added = "[]"}, "the vocabulary is empty"},
         {{.vocab = "{\"a\":0,\"b\":1}"}, "merge 0 joins \"a\" and \"b\" to a token"},
@@ -99,30 +99,52 @@ static void refuses_what_it_does_not_compute(void **state) {
         {{.added = "[{\"id\":2,\"content\":\"ab\",\"special\":true}]"}, "text could become it"},
         {{.added = "[{\"id\":0,\"content\":\"a\",\"special\":true}]"}, "text could become it"},
         {{.added = "[{\"id\":4,\"content\":\"x\",\"lstrip\":1}]"}, "added_tokens[0].lstrip"},
-        {{.normalizer = "{\"type\":\"NFC\"}"}, "normalizer: type \"NFC\" is not supported"},
-        {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}"},
-         "normalizer"},
-        {{.normalizer = "3"}, "normalizer"},
-        {{.pre = "null"}, "pre_tokenizer: expected ByteLevel"},
-        {{.pre = "{\"type\":\"Whitespace\"}"}, "\"Whitespace\" is not supported"},
-        {{.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[]}"}, "expected ByteLevel among"},
-        {{.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
-                 "{\"type\":\"Digits\"}]}"},
-         "pre_tokenizer.pretokenizers[1]: a step after ByteLevel"},
-        {{.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Metaspace\"}]}"},
-         "Metaspace"},
+        {{.normalizer = "{\"type\":\"NFX\"}"}, "normalizer: type \"NFX\" is not supported"},
+        {{.normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFX\"}]}"},
+         "normalizer.normalizers[0]: type \"NFX\""},
+        {{.normalizer = "{\"type\":\"Sequence\"}"}, "\"normalizers\""},
+        {{.normalizer = "3"}, "normalizer: the number 3"},
+        {{.normalizer = "{\"type\":\"Prepend\"}"}, "normalizer.prepend: expected a string"},
+        {{.normalizer = "{\"type\":\"Replace\",\"content\":\"\"}"}, "expected a pattern"},
+        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"A\"}"},
+         "not base 64"},
+        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}"},
+         "fewer than 4 bytes"},
+        {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"/////w==\"}"},
+         "does not fit"},
+        {{.pre = "{\"type\":\"UnicodeScripts\"}"}, "\"UnicodeScripts\" is not supported"},
+        {{.pre = "{\"type\":\"Metaspace\"}"}, "pre_tokenizer.replacement"},
+        {{.pre = "{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"}, "one character"},
+        {{.pre = "{\"type\":\"Metaspace\",\"replacement\":\"a\",\"prepend_scheme\":\"x\"}"},
+         "prepend_scheme"},
+        {{.pre = "{\"type\":\"CharDelimiterSplit\",\"delimiter\":\"\"}"}, "delimiter is empty"},
         {{.pre = "{\"type\":\"ByteLevel\",\"use_regex\":\"yes\"}"}, "use_regex"},
         {{.post = "{\"type\":\"Other\"}"}, "post_processor: type \"Other\""},
-        {{.decoder = "null"}, "decoder: expected ByteLevel"},
-        {{.decoder = "{\"type\":\"Metaspace\"}"}, "decoder: type \"Metaspace\""},
-        {{.more = ",\"type\":\"WordPiece\""}, "only \"BPE\""},
+        {{.post = "{\"type\":\"BertProcessing\",\"sep\":[\"a\",0]}"}, "\"cls\""},
+        {{.post = "{\"type\":\"BertProcessing\",\"sep\":[\"a\",0],\"cls\":[\"a\",9]}"}, "\"cls\""},
+        {{.post = "{\"type\":\"TemplateProcessing\"}"}, "\"single\""},
+        {{.post = "{\"type\":\"TemplateProcessing\",\"single\":[3],\"pair\":[]}"}, "\"type_id\""},
+        {{.post = "{\"type\":\"TemplateProcessing\",\"pair\":[],\"single\":[{\"Sequence\":"
+                  "{\"id\":\"B\",\"type_id\":0}}]}"}, "second text"},
+        {{.post = "{\"type\":\"TemplateProcessing\",\"pair\":[],\"single\":[{\"SpecialToken\":"
+                  "{\"id\":\"x\",\"type_id\":0}}]}"}, "\"x\" is not among its special_tokens"},
+        {{.decoder = "{\"type\":\"CTC\"}"}, "decoder: type \"CTC\""},
+        {{.decoder = "{\"type\":\"Metaspace\"}"}, "decoder.replacement"},
+        {{.decoder = "{\"type\":\"Strip\",\"content\":\"ab\",\"start\":0,\"stop\":0}"},
+         "one character"},
+        {{.more = ",\"type\":\"WordLevel\""}, "model.type: the string \"WordLevel\""},
+        {{.more = ",\"type\":3"}, "model.type: the number 3"},
+        {{.more = ",\"type\":\"Unigram\""}, "model.vocab: expected an array"},
+        {{.more = ",\"type\":\"WordPiece\""}, "model.unk_token"},
+        {{.more = ",\"type\":\"WordPiece\",\"max_input_chars_per_word\":-1"}, "per_word"},
+        {{.vocab = "[[\"a\"]]", .more = ",\"type\":\"Unigram\""}, "model.vocab[0]"},
+        {{.vocab = "[[\"a\",0]]", .more = ",\"type\":\"Unigram\",\"unk_id\":1"}, "model.unk_id"},
+        {{.vocab = "[[\"a\",0],[\"a\",0]]", .more = ",\"type\":\"Unigram\""}, "twice"},
         {{.more = ",\"dropout\":0.1"}, "model.dropout"},
-        {{.more = ",\"byte_fallback\":true"}, "model.byte_fallback"},
-        {{.more = ",\"unk_token\":\"a\""}, "model.unk_token"},
-        {{.more = ",\"end_of_word_suffix\":\"</w>\""}, "model.end_of_word_suffix"},
-        {{.more = ",\"continuing_subword_prefix\":\"##\""}, "model.continuing_subword_prefix"},
+        {{.more = ",\"unk_token\":\"x\""}, "model.unk_token: \"x\" is not in the vocabulary"},
+        {{.more = ",\"end_of_word_suffix\":3"}, "model.end_of_word_suffix"},
         {{.more = ",\"ignore_merges\":null,\"byte_fallback\":0"}, "model.byte_fallback"},
-        /* clang-format on */
+  /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
@@ -173,9 +195,9 @@ static void refuses_patterns_of_other_meaning(void **state) {
     Error err = {0};
     Tokenizer *tokenizer =
         load(&(Parts){.pre = "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":"
-                             "\"MergedWithNext\"}"},
+                             "\"Merged\"}"},
              &err);
-    assert_error(tokenizer != NULL, &err, ERROR_DATA, "\"MergedWithNext\" is not supported");
+    assert_error(tokenizer != NULL, &err, ERROR_DATA, "\"Merged\" is not supported");
 }
 
 /* A pattern that runs away is stopped by the match limit. */
@@ -273,7 +295,7 @@ static void reads_roles(void **state) {
         int32_t eos, bos, pad;
         const char *fault;
     } cases[] = {
-        /* clang-format off */
+  /* clang-format off */
         {NULL, NULL, NULL, -1, -1, -1, NULL},
         {"{\"eos_token\":\"<s>\"}", NULL, NULL, 4, -1, -1, NULL},
         {"{\"eos_token\":{\"content\":\"<s>\"},\"bos_token\":null}", NULL, NULL, 4, -1, -1, NULL},
@@ -294,7 +316,7 @@ static void reads_roles(void **state) {
         {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<s>\"}}}", NULL, NULL, 0, 0, 0,
          "gives \"<s>\" id 5"},
         {"{\"added_tokens_decoder\":{\"x\":{\"content\":\"<s>\"}}}", NULL, NULL, 0, 0, 0, "\"x\""},
-        /* clang-format on */
+  /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
