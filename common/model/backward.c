@@ -2,111 +2,115 @@
 #include <string.h>
 
 #include "common/kernels/embedding.h"
-#include "common/kernels/gemm.h"
 #include "common/kernels/norm.h"
 #include "common/model/pass.h"
 
-void linear_backward(const Workspace *w, float *dx, const float *dy, const float *weight,
-                     size_t rows, size_t in, size_t out) {
-    bool plain = w->config.family->block.linear == LINEAR_IN_OUT;
-    gemm(PLAIN, plain ? TRANSPOSED : PLAIN, rows, in, out, 1, dy, out, weight, plain ? out : in, 0,
-         dx, in);
+static const float *weights(const Pass *pass, Part part) {
+    return part_weights(pass->model, pass->w, part, pass->layer);
 }
 
-void linear_backward_weight(const Workspace *w, float *dweight, const float *x, const float *dy,
-                            size_t rows, size_t in, size_t out) {
-    if (w->config.family->block.linear == LINEAR_IN_OUT) {
-        gemm(TRANSPOSED, PLAIN, in, out, rows, 1, x, in, dy, out, 1, dweight, out);
-    } else {
-        gemm(TRANSPOSED, PLAIN, out, in, rows, 1, dy, out, x, in, 1, dweight, in);
-    }
+static float *gradient(const Pass *pass, Part part) {
+    return part_gradient(pass->model, pass->gradients, pass->w, part, pass->layer);
 }
 
-typedef struct Back {
-    const Model *model;
-    Gradients *gradients;
-    Workspace *w;
-    size_t rows;
-    size_t layer;
-} Back;
-
-static const float *weights(const Back *b, Part part) {
-    return part_weights(b->model, b->w, part, b->layer);
-}
-
-/* Weight and bias of a linear layer: those that are trainable. */
-static void linear_parameters(const Back *b, Part weight, Part bias, const float *x,
-                              const float *dy, size_t in, size_t out) {
-    float *dweight = part_gradient(b->model, b->gradients, b->w, weight, b->layer);
-    float *dbias = part_gradient(b->model, b->gradients, b->w, bias, b->layer);
-    if (dweight != NULL) {
-        linear_backward_weight(b->w, dweight, x, dy, b->rows, in, out);
-    }
+static void bias_gradient(const Pass *pass, Part bias, const float *dy, size_t width) {
+    float *dbias = gradient(pass, bias);
     if (dbias != NULL) {
-        matrix_column_sum(dbias, dy, b->rows, out);
+        matrix_column_sum(dbias, dy, pass->rows, width);
     }
 }
 
-static void norm_parameters(const Back *b, Part weight, Part bias, const float *dy, const float *x,
-                            const float *mean, const float *rstd) {
-    float *dweight = part_gradient(b->model, b->gradients, b->w, weight, b->layer);
-    float *dbias = part_gradient(b->model, b->gradients, b->w, bias, b->layer);
-    if (dweight != NULL || dbias != NULL) {
-        layernorm_backward_parameters(dweight, dbias, dy, x, mean, rstd, b->rows,
-                                      b->w->config.width);
+/* Of a layer that read x. */
+static void weight_gradient(const Pass *pass, Part weight, const float *x, const float *dy) {
+    float *dweight = gradient(pass, weight);
+    if (dweight != NULL) {
+        linear_backward_weight(pass, weight, dweight, x, dy);
     }
+}
+
+/* A norm of a block: its parts, and what forward kept of it. */
+typedef struct BlockNorm {
+    Part weight, bias;
+    const float *x;
+    float *mean, *rstd;
+} BlockNorm;
+
+/* Of a layer that read norm(x), which is computed again: forward did not keep it. */
+static void normed_weight_gradient(const Pass *pass, Part weight, const BlockNorm *norm,
+                                   const float *dy) {
+    Workspace *w = pass->w;
+    if (gradient(pass, weight) != NULL) {
+        layernorm_forward(w->normed, norm->mean, norm->rstd, norm->x, weights(pass, norm->weight),
+                          weights(pass, norm->bias), w->config.norm_epsilon, pass->rows,
+                          w->config.width);
+        weight_gradient(pass, weight, w->normed, dy);
+    }
+}
+
+static void norm_parameters(const Pass *pass, const BlockNorm *norm, const float *dy) {
+    float *dweight = gradient(pass, norm->weight), *dbias = gradient(pass, norm->bias);
+    if (dweight != NULL || dbias != NULL) {
+        layernorm_backward_parameters(dweight, dbias, dy, norm->x, norm->mean, norm->rstd,
+                                      pass->rows, pass->w->config.width);
+    }
+}
+
+/* To the residual stream. */
+static void norm_backward(const Pass *pass, const BlockNorm *norm, const float *dy) {
+    layernorm_backward(pass->w->dresidual, dy, norm->x, norm->mean, norm->rstd,
+                       weights(pass, norm->weight), pass->rows, pass->w->config.width);
 }
 
 /* The gradient before a residual branch's dropout. */
-static const float *unmask(const Back *b, uint32_t site) {
-    Workspace *w = b->w;
+static const float *unmask(const Pass *pass, uint32_t site) {
+    Workspace *w = pass->w;
     if (!pass_drops(w, w->config.dropout_residual)) {
         return w->dresidual;
     }
     w->masks.rate = w->config.dropout_residual;
-    dropout_apply(w->dmasked, w->dresidual, &w->masks, dropout_site(w, b->layer, site), b->rows,
-                  w->config.width);
+    dropout_apply(w->dmasked, w->dresidual, &w->masks, dropout_site(w, pass->layer, site),
+                  pass->rows, w->config.width);
     return w->dmasked;
 }
 
 /* output = middle + mask(down(gelu(up(norm2(middle))))) */
-static void feed_forward_backward(const Back *b) {
-    Workspace *w = b->w;
-    const BlockActivations *a = &w->block[b->layer];
+static void feed_forward_backward(const Pass *pass) {
+    Workspace *w = pass->w;
+    const BlockActivations *a = &w->block[pass->layer];
+    const BlockNorm norm = {PART_NORM2_WEIGHT, PART_NORM2_BIAS, a->middle, a->mean2, a->rstd2};
     size_t width = w->config.width, inner = w->config.inner;
-    const float *dy = unmask(b, SITE_MLP_OUT);
-    linear_parameters(b, PART_DOWN_WEIGHT, PART_DOWN_BIAS, a->activation, dy, inner, width);
-    linear_backward(w, w->dwide, dy, weights(b, PART_DOWN_WEIGHT), b->rows, inner, width);
-    matrix_gelu_backward(w->dwide, a->up, w->dwide, b->rows * inner);
-    linear_parameters(b, PART_UP_WEIGHT, PART_UP_BIAS, a->norm2, w->dwide, width, inner);
-    linear_backward(w, w->dnarrow, w->dwide, weights(b, PART_UP_WEIGHT), b->rows, width, inner);
-    norm_parameters(b, PART_NORM2_WEIGHT, PART_NORM2_BIAS, w->dnarrow, a->middle, a->mean2,
-                    a->rstd2);
-    layernorm_backward(w->dresidual, w->dnarrow, a->middle, a->mean2, a->rstd2,
-                       weights(b, PART_NORM2_WEIGHT), b->rows, width);
+    const float *dy = unmask(pass, SITE_MLP_OUT);
+    bias_gradient(pass, PART_DOWN_BIAS, dy, width);
+    /* The activation, which the weights' gradient reads, takes the place of what it was applied to. */
+    MatrixFinish finish = {.x = a->up, .y = a->up, .width = inner};
+    linear_backward(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_gelu_both, &finish);
+    weight_gradient(pass, PART_DOWN_WEIGHT, a->up, dy);
+    bias_gradient(pass, PART_UP_BIAS, w->dwide, inner);
+    normed_weight_gradient(pass, PART_UP_WEIGHT, &norm, w->dwide);
+    linear_backward(pass, PART_UP_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
+    norm_parameters(pass, &norm, w->dnarrow);
+    norm_backward(pass, &norm, w->dnarrow);
 }
 
 /* middle = input + mask(out(attention(qkv(norm1(input))))); below: whether anything under the block
  * wants a gradient. */
-static void attention_half_backward(const Back *b, bool below) {
-    Workspace *w = b->w;
-    const BlockActivations *a = &w->block[b->layer];
+static void attention_half_backward(const Pass *pass, bool below) {
+    Workspace *w = pass->w;
+    const BlockActivations *a = &w->block[pass->layer];
+    const BlockNorm norm = {PART_NORM1_WEIGHT, PART_NORM1_BIAS, a->input, a->mean1, a->rstd1};
     size_t width = w->config.width;
-    const float *dy = unmask(b, SITE_ATTENTION_OUT);
-    linear_parameters(b, PART_ATTENTION_OUT_WEIGHT, PART_ATTENTION_OUT_BIAS, a->attention, dy,
-                      width, width);
-    linear_backward(w, w->dnarrow, dy, weights(b, PART_ATTENTION_OUT_WEIGHT), b->rows, width,
-                    width);
+    const float *dy = unmask(pass, SITE_ATTENTION_OUT);
+    bias_gradient(pass, PART_ATTENTION_OUT_BIAS, dy, width);
+    weight_gradient(pass, PART_ATTENTION_OUT_WEIGHT, a->attention, dy);
+    linear_backward(pass, PART_ATTENTION_OUT_WEIGHT, w->dnarrow, dy, NULL, NULL);
     attention_backward(w->dwide, w->dnarrow, a->attention, a->lse, a->qkv,
-                       pass_attention(w, b->layer));
-    linear_parameters(b, PART_QKV_WEIGHT, PART_QKV_BIAS, a->norm1, w->dwide, width, 3 * width);
-    linear_backward(w, w->dnarrow, w->dwide, weights(b, PART_QKV_WEIGHT), b->rows, width,
-                    3 * width);
-    norm_parameters(b, PART_NORM1_WEIGHT, PART_NORM1_BIAS, w->dnarrow, a->input, a->mean1,
-                    a->rstd1);
+                       pass_attention(w, pass->layer));
+    bias_gradient(pass, PART_QKV_BIAS, w->dwide, 3 * width);
+    normed_weight_gradient(pass, PART_QKV_WEIGHT, &norm, w->dwide);
+    linear_backward(pass, PART_QKV_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
+    norm_parameters(pass, &norm, w->dnarrow);
     if (below) {
-        layernorm_backward(w->dresidual, w->dnarrow, a->input, a->mean1, a->rstd1,
-                           weights(b, PART_NORM1_WEIGHT), b->rows, width);
+        norm_backward(pass, &norm, w->dnarrow);
     }
 }
 
@@ -126,19 +130,22 @@ void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const
     const ModelConfig *c = &w->config;
     size_t n = batch->tokens;
     int lowest = lowest_trainable(model);
-    Back b = {model, gradients, w, n, 0};
-    norm_parameters(&b, PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->dnarrow, w->last, w->mean,
-                    w->rstd);
+    Pass pass = {model, gradients, w, n, 0};
+    const BlockNorm norm = {PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean,
+                            w->rstd};
+    norm_parameters(&pass, &norm, w->dnarrow);
     if (lowest == (int)c->layers) {
         return;
     }
     memset(w->dresidual, 0, n * c->width * sizeof *w->dresidual);
-    layernorm_backward(w->dresidual, w->dnarrow, w->last, w->mean, w->rstd,
-                       weights(&b, PART_FINAL_NORM_WEIGHT), n, c->width);
+    norm_backward(&pass, &norm, w->dnarrow);
     for (int layer = (int)c->layers - 1; layer >= 0 && layer >= lowest; layer--) {
-        b.layer = (size_t)layer;
-        feed_forward_backward(&b);
-        attention_half_backward(&b, layer > lowest);
+        pass.layer = (size_t)layer;
+        if (pass.layer < w->kept) {
+            block_forward(&pass, NULL);
+        }
+        feed_forward_backward(&pass);
+        attention_half_backward(&pass, layer > lowest);
     }
     if (lowest >= 0) {
         return;

@@ -1,58 +1,74 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/kernels/embedding.h"
-#include "common/kernels/gemm.h"
 #include "common/kernels/norm.h"
 #include "common/model/pass.h"
 
-void linear_forward(const Workspace *w, float *y, float beta, const float *x, const float *weight,
-                    size_t rows, size_t in, size_t out) {
-    bool plain = w->config.family->block.linear == LINEAR_IN_OUT;
-    gemm(PLAIN, plain ? PLAIN : TRANSPOSED, rows, out, in, 1, x, in, weight, plain ? out : in, beta,
-         y, out);
+static const float *weights(const Pass *pass, Part part) {
+    return part_weights(pass->model, pass->w, part, pass->layer);
 }
 
 /* y = residual + mask(x W + b): the end of each half of a block. */
-static void linear_residual(Workspace *w, float *y, const float *residual, const float *x,
-                            const float *weight, const float *bias, size_t rows, size_t in,
-                            uint32_t site) {
+static void linear_residual(const Pass *pass, float *y, const float *residual, const float *x,
+                            Part weight, Part bias, uint32_t site) {
+    Workspace *w = pass->w;
     size_t width = w->config.width;
+    MatrixFinish finish = {.bias = weights(pass, bias), .residual = residual, .width = width};
     if (!pass_drops(w, w->config.dropout_residual)) {
-        matrix_start(y, residual, bias, rows, width);
-        linear_forward(w, y, 1, x, weight, rows, in, width);
+        linear_forward(pass, weight, y, x, finish_bias_residual, &finish);
         return;
     }
-    matrix_start(w->dmasked, NULL, bias, rows, width);
-    linear_forward(w, w->dmasked, 1, x, weight, rows, in, width);
+    linear_forward(pass, weight, w->dmasked, x, finish_bias, &finish);
     w->masks.rate = w->config.dropout_residual;
-    dropout_apply(w->dmasked, w->dmasked, &w->masks, site, rows, width);
-    matrix_add(y, residual, w->dmasked, rows * width);
+    dropout_apply(w->dmasked, w->dmasked, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
+                  width);
+    matrix_add(y, residual, w->dmasked, pass->rows * width);
 }
 
-static void block_forward(const Model *model, Workspace *w, size_t layer, size_t n, float *output) {
+/* middle = input + mask(out(attention(qkv(norm1(input))))) */
+static void attention_half(const Pass *pass) {
+    Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
-    BlockActivations *a = &w->block[layer];
-#define WEIGHTS(part) part_weights(model, w, part, layer)
-    layernorm_forward(a->norm1, a->mean1, a->rstd1, a->input, WEIGHTS(PART_NORM1_WEIGHT),
-                      WEIGHTS(PART_NORM1_BIAS), c->norm_epsilon, n, c->width);
-    matrix_start(a->qkv, NULL, WEIGHTS(PART_QKV_BIAS), n, 3 * c->width);
-    linear_forward(w, a->qkv, 1, a->norm1, WEIGHTS(PART_QKV_WEIGHT), n, c->width, 3 * c->width);
-    attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, layer));
-    linear_residual(w, a->middle, a->input, a->attention, WEIGHTS(PART_ATTENTION_OUT_WEIGHT),
-                    WEIGHTS(PART_ATTENTION_OUT_BIAS), n, c->width,
-                    dropout_site(w, layer, SITE_ATTENTION_OUT));
-    layernorm_forward(a->norm2, a->mean2, a->rstd2, a->middle, WEIGHTS(PART_NORM2_WEIGHT),
-                      WEIGHTS(PART_NORM2_BIAS), c->norm_epsilon, n, c->width);
-    linear_forward(w, a->up, 0, a->norm2, WEIGHTS(PART_UP_WEIGHT), n, c->width, c->inner);
-    matrix_bias_gelu(a->up, a->activation, WEIGHTS(PART_UP_BIAS), n, c->inner);
-    linear_residual(w, output, a->middle, a->activation, WEIGHTS(PART_DOWN_WEIGHT),
-                    WEIGHTS(PART_DOWN_BIAS), n, c->inner, dropout_site(w, layer, SITE_MLP_OUT));
-#undef WEIGHTS
+    const BlockActivations *a = &w->block[pass->layer];
+    layernorm_forward(w->normed, a->mean1, a->rstd1, a->input, weights(pass, PART_NORM1_WEIGHT),
+                      weights(pass, PART_NORM1_BIAS), c->norm_epsilon, pass->rows, c->width);
+    MatrixFinish finish = {.bias = weights(pass, PART_QKV_BIAS), .width = 3 * c->width};
+    linear_forward(pass, PART_QKV_WEIGHT, a->qkv, w->normed, finish_bias, &finish);
+    attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
+    linear_residual(pass, a->middle, a->input, a->attention, PART_ATTENTION_OUT_WEIGHT,
+                    PART_ATTENTION_OUT_BIAS, SITE_ATTENTION_OUT);
+}
+
+/* output = middle + mask(down(gelu(up(norm2(middle))))) */
+static void feed_forward(const Pass *pass, float *output) {
+    Workspace *w = pass->w;
+    const ModelConfig *c = &w->config;
+    const BlockActivations *a = &w->block[pass->layer];
+    layernorm_forward(w->normed, a->mean2, a->rstd2, a->middle, weights(pass, PART_NORM2_WEIGHT),
+                      weights(pass, PART_NORM2_BIAS), c->norm_epsilon, pass->rows, c->width);
+    MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS), .y = w->dwide, .width = c->inner};
+    if (output == NULL) {
+        linear_forward(pass, PART_UP_WEIGHT, a->up, w->normed, finish_bias, &finish);
+        return;
+    }
+    bool kept = pass->layer >= w->kept;
+    linear_forward(pass, PART_UP_WEIGHT, a->up, w->normed,
+                   kept ? finish_bias_gelu : finish_bias_gelu_only, &finish);
+    linear_residual(pass, output, a->middle, kept ? w->dwide : a->up, PART_DOWN_WEIGHT,
+                    PART_DOWN_BIAS, SITE_MLP_OUT);
+}
+
+void block_forward(const Pass *pass, float *output) {
+    attention_half(pass);
+    feed_forward(pass, output);
 }
 
 void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
     const ModelConfig *c = &w->config;
     size_t n = batch->tokens;
     pass_begin(w, batch);
+    if (w->packed != NULL) {
+        packed_update(w->packed, model);
+    }
     float *input = c->layers > 0 ? w->block[0].input : w->last;
     embedding_forward(input, batch->id, w->position,
                       part_weights(model, w, PART_TOKEN_EMBEDDING, 0),
@@ -62,8 +78,8 @@ void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
         dropout_apply(input, input, &w->masks, SITE_EMBEDDING, n, c->width);
     }
     for (size_t layer = 0; layer < c->layers; layer++) {
-        float *output = layer + 1 < c->layers ? w->block[layer + 1].input : w->last;
-        block_forward(model, w, layer, n, output);
+        Pass pass = {.model = model, .w = w, .rows = n, .layer = layer};
+        block_forward(&pass, layer + 1 < c->layers ? w->block[layer + 1].input : w->last);
     }
     layernorm_forward(
         w->hidden, w->mean, w->rstd, w->last, part_weights(model, w, PART_FINAL_NORM_WEIGHT, 0),

@@ -25,6 +25,7 @@
 #include "common/base/error.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/kernels/gemm.h"
 #include "common/model/config.h"
 
 /* One tensor of a model. Matrices of linear layers lie as the family's file format has them. */
@@ -103,9 +104,15 @@ typedef struct PerToken {
 
 typedef struct Workspace Workspace;
 
+enum { RECOMPUTE_ALL = -1 };
+
 typedef struct WorkspacePlan {
     size_t tokens, sequences; /* the largest batch */
     bool training;            /* keep what backward needs */
+    GemmType type;            /* of the products of linear layers and LM head */
+    unsigned packed;          /* PACK_* of packed.h: weights that are laid out once per version */
+    int64_t recompute;        /* training: so many blocks from the bottom keep only their input, the rest
+                                 is computed again in backward, to the same bits */
 } WorkspacePlan;
 
 /* Bytes that workspace_create will allocate. */
@@ -125,7 +132,7 @@ void model_forward(const Model *model, Workspace *workspace, const Batch *batch,
 
 /* Adds the gradients of sum_t (d->logprob[t] * logprob[t] + d->entropy[t] * entropy[t] +
  * sum_j d->score[t][j] * score[t][j]) to the gradient slab. Follows model_forward on the same batch,
- * model, workspace. NULL arrays are zero gradients. */
+ * model, workspace, once: it writes over what forward kept. NULL arrays are zero gradients. */
 void model_backward(const Model *model, Gradients *gradients, Workspace *workspace,
                     const Batch *batch, const PerToken *d);
 

@@ -7,24 +7,25 @@
 #define RLHF_MODEL_PASS_H
 
 #include "common/kernels/attention.h"
+#include "common/kernels/gemm.h"
 #include "common/kernels/matrix.h"
 #include "common/model/family.h"
 #include "common/model/model.h"
+#include "common/model/packed.h"
 
-/* A block's activations. Without training all blocks share one set, and what is dead makes room for
- * what comes: norm1, attention and norm2 are one buffer, qkv and up are one. */
+/* A block's activations: what backward needs and cannot have from these again by a pointwise pass. Blocks
+ * that keep none share one set; of those backward needs only the input, which each has of its own.
+ * Without training the input is shared too, and what is dead makes room for what comes: norm and
+ * attention are one buffer, qkv and up are one. */
 typedef struct BlockActivations {
     float *input;         /* [N, C] the residual stream before the block */
     float *mean1, *rstd1; /* [N] */
-    float *norm1;         /* [N, C] */
     float *qkv;           /* [N, 3C] */
     float *lse;           /* [N, H] */
     float *attention;     /* [N, C] before the output projection */
     float *middle;        /* [N, C] the residual stream between the halves */
     float *mean2, *rstd2; /* [N] */
-    float *norm2;         /* [N, C] */
-    float *up;            /* [N, F] before the activation */
-    float *activation;    /* [N, F] */
+    float *up;            /* [N, F] before the activation; behind it once backward was there */
 } BlockActivations;
 
 /* Where dropout strikes; blocks follow each other, see dropout_site. */
@@ -34,9 +35,9 @@ enum { SITE_ATTENTION_OUT, SITE_MLP_OUT, SITE_HEADS /* and as many as there are 
 struct Workspace {
     ModelConfig config; /* a shallow copy: sizes and family only */
     WorkspacePlan plan;
-    Arena arena;
-    size_t planned; /* bytes counted while arena.base is NULL */
-    int threads;    /* that there is scratch for */
+    Arena arena;         /* while its base is NULL it only counts */
+    int threads;         /* that there is scratch for */
+    PackedModel *packed; /* NULL: products lay out the weights themselves */
 
     size_t first[PARTS];  /* index of a part (in block 0), SIZE_MAX: absent */
     size_t block_tensors; /* distance of the same part in two blocks */
@@ -54,15 +55,17 @@ struct Workspace {
     Dropout masks;
 
     BlockActivations *block; /* [L] */
+    size_t kept;             /* blocks from here on keep their activations */
     float *last;             /* [N, C] the residual stream after the last block */
     float *mean, *rstd;      /* [N] of the final norm */
     float *hidden;           /* [N, C] final hidden state */
+    float *normed; /* [N, C] what the norm of a half gave: hidden, where it is not in use */
 
     /* gradients in flight; training only */
     float *dresidual; /* [N, C] */
     float *dnarrow;   /* [N, C] */
     float *dmasked;   /* [N, C] NULL without dropout in the configuration */
-    float *dwide;     /* [N, max(F, 3C)] */
+    float *dwide; /* [N, max(F, 3C)]; in forward what the activation gave; the head has it over */
 
     /* head */
     size_t chunk;                         /* rows at a time */
@@ -87,15 +90,25 @@ float *part_gradient(const Model *model, const Gradients *gradients, const Works
 /* The matrix of the LM head, [V, C]: its own or the token embedding. */
 Part lm_head_part(const ModelConfig *config);
 
-/* Products of a linear layer, in the family's order of weights. y = x W + beta y */
-void linear_forward(const Workspace *w, float *y, float beta, const float *x, const float *weight,
-                    size_t rows, size_t in, size_t out);
-/* dx = dy W^T */
-void linear_backward(const Workspace *w, float *dx, const float *dy, const float *weight,
-                     size_t rows, size_t in, size_t out);
-/* dW += x^T dy */
-void linear_backward_weight(const Workspace *w, float *dweight, const float *x, const float *dy,
-                            size_t rows, size_t in, size_t out);
+/* A block in work. */
+typedef struct Pass {
+    const Model *model;
+    Gradients *gradients; /* NULL in forward */
+    Workspace *w;
+    size_t rows, layer;
+} Pass;
+
+/* Products of a linear layer whose matrix is `part`, in the family's order of weights: y = x W and
+ * dx = dy W^T, both through `finish` (or NULL), and dW += x^T dy. */
+void linear_forward(const Pass *pass, Part part, float *y, const float *x, GemmFinish *finish,
+                    const MatrixFinish *context);
+void linear_backward(const Pass *pass, Part part, float *dx, const float *dy, GemmFinish *finish,
+                     const MatrixFinish *context);
+void linear_backward_weight(const Pass *pass, Part part, float *dweight, const float *x,
+                            const float *dy);
+
+/* A block from its input. output NULL: its activations alone, for backward. */
+void block_forward(const Pass *pass, float *output);
 
 /* Positions, groups and dropout of a batch. */
 void pass_begin(Workspace *w, const Batch *batch);

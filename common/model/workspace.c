@@ -26,86 +26,106 @@ bool has_score_head(const ModelConfig *config) {
     return config->head != HEAD_LM;
 }
 
+static bool configured_dropout(const ModelConfig *c) {
+    return c->dropout_embedding > 0 || c->dropout_residual > 0 || c->dropout_attention > 0;
+}
+
 Part lm_head_part(const ModelConfig *config) {
     return config->tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
 }
 
 /* The first pass over the layout counts, the second one takes. */
 static void *take(Workspace *w, size_t count, size_t size) {
-    if (w->arena.base == NULL) {
-        w->planned = mem_add(w->planned, arena_cost(count, size));
-        return NULL;
+    if (w->arena.base != NULL) {
+        return arena_take(&w->arena, count, size);
     }
-    return arena_take(&w->arena, count, size);
+    w->arena.used = mem_add(w->arena.used, arena_cost(count, size));
+    w->arena.peak = largest(w->arena.peak, w->arena.used);
+    return NULL;
 }
 
 static float *floats(Workspace *w, size_t rows, size_t width) {
     return take(w, mem_mul(rows, width), sizeof(float));
 }
 
-static void lay_out_training_block(Workspace *w, BlockActivations *a, size_t n) {
+/* What backward reads of a block, but for the input. */
+static BlockActivations lay_out_block(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
-    *a = (BlockActivations){
-        .input = floats(w, n, c->width),
+    return (BlockActivations){
         .mean1 = floats(w, n, 1),
         .rstd1 = floats(w, n, 1),
-        .norm1 = floats(w, n, c->width),
         .qkv = floats(w, n, mem_mul(3, c->width)),
         .lse = floats(w, n, c->heads),
         .attention = floats(w, n, c->width),
         .middle = floats(w, n, c->width),
         .mean2 = floats(w, n, 1),
         .rstd2 = floats(w, n, 1),
-        .norm2 = floats(w, n, c->width),
         .up = floats(w, n, c->inner),
-        .activation = floats(w, n, c->inner),
     };
 }
 
-static void lay_out_shared_block(Workspace *w, BlockActivations *a, size_t n) {
+/* Without backward: `attention` is there already, and little else is needed at a time. */
+static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *attention) {
     const ModelConfig *c = &w->config;
-    float *narrow = floats(w, n, c->width);
     float *wide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
     float *mean = floats(w, n, 1), *rstd = floats(w, n, 1);
-    *a = (BlockActivations){
+    return (BlockActivations){
         .input = floats(w, n, c->width),
         .mean1 = mean,
         .rstd1 = rstd,
-        .norm1 = narrow,
         .qkv = wide,
         .lse = floats(w, n, c->heads),
-        .attention = narrow,
+        .attention = attention,
         .middle = floats(w, n, c->width),
         .mean2 = mean,
         .rstd2 = rstd,
-        .norm2 = narrow,
         .up = wide,
-        .activation = floats(w, n, c->inner),
     };
 }
 
-static void lay_out_blocks(Workspace *w, size_t n) {
+/* What lives as long as the pass. */
+static void lay_out_trunk(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
+    bool training = w->plan.training;
     w->block = take(w, c->layers, sizeof *w->block);
-    BlockActivations shared = {0};
-    if (!w->plan.training) {
-        lay_out_shared_block(w, &shared, n);
-    }
-    for (size_t l = 0; l < c->layers; l++) {
-        BlockActivations a;
-        if (w->plan.training) {
-            lay_out_training_block(w, &a, n);
-        } else {
-            a = shared;
+    for (size_t l = 0; l < c->layers && training; l++) {
+        BlockActivations a = {0};
+        if (l >= w->kept) {
+            a = lay_out_block(w, n);
         }
+        a.input = floats(w, n, c->width);
         if (w->block != NULL) {
             w->block[l] = a;
         }
     }
-    w->last = w->plan.training ? floats(w, n, c->width) : shared.input;
     w->mean = floats(w, n, 1);
     w->rstd = floats(w, n, 1);
-    w->hidden = w->plan.training ? floats(w, n, c->width) : shared.norm1;
+    w->hidden = w->normed = floats(w, n, c->width);
+    if (training) {
+        w->last = floats(w, n, c->width);
+        w->dresidual = floats(w, n, c->width);
+        w->dnarrow = floats(w, n, c->width);
+        w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
+    }
+}
+
+/* What is dead while the head works. */
+static void lay_out_between_heads(Workspace *w, size_t n) {
+    const ModelConfig *c = &w->config;
+    BlockActivations shared = {0};
+    if (!w->plan.training) {
+        shared = lay_out_passing_block(w, n, w->hidden);
+        w->last = shared.input;
+    } else {
+        w->dwide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
+        if (w->kept > 0) {
+            shared = lay_out_block(w, n);
+        }
+    }
+    for (size_t l = 0; l < w->kept && w->block != NULL; l++) {
+        shared.input = w->plan.training ? w->block[l].input : shared.input;
+        w->block[l] = shared;
+    }
 }
 
 static void lay_out_per_token(Workspace *w, PerToken *p, size_t n) {
@@ -123,19 +143,11 @@ static void lay_out_head(Workspace *w, size_t n) {
     w->chosen = take(w, w->chunk, sizeof *w->chosen);
     w->place = take(w, w->chunk, sizeof *w->place);
     w->target = take(w, w->chunk, sizeof *w->target);
-    if (has_lm_head(c)) {
-        w->logits = floats(w, w->chunk, c->vocabulary);
-        w->gathered = floats(w, w->chunk, c->width);
-    }
     w->lse = floats(w, w->chunk, 1);
     lay_out_per_token(w, &w->value, w->chunk);
     lay_out_per_token(w, &w->gradient, w->chunk);
     lay_out_per_token(w, &w->chunk_value, w->chunk);
     lay_out_per_token(w, &w->chunk_gradient, w->chunk);
-}
-
-static bool configured_dropout(const ModelConfig *c) {
-    return c->dropout_embedding > 0 || c->dropout_residual > 0 || c->dropout_attention > 0;
 }
 
 static void lay_out(Workspace *w) {
@@ -154,14 +166,15 @@ static void lay_out(Workspace *w) {
         .longest = longest,
         .scratch = floats(w, (size_t)w->threads, attention_scratch(longest)),
     };
-    lay_out_blocks(w, n);
-    if (w->plan.training) {
-        w->dresidual = floats(w, n, c->width);
-        w->dnarrow = floats(w, n, c->width);
-        w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
-        w->dwide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
-    }
+    lay_out_trunk(w, n);
     lay_out_head(w, n);
+    size_t mark = w->arena.used;
+    lay_out_between_heads(w, n);
+    if (has_lm_head(c)) { /* the logits lie over it */
+        w->arena.used = mark;
+        w->logits = floats(w, w->chunk, c->vocabulary);
+        w->gathered = floats(w, w->chunk, c->width);
+    }
 }
 
 static void prepare(Workspace *w, const ModelConfig *config, const WorkspacePlan *plan) {
@@ -169,6 +182,8 @@ static void prepare(Workspace *w, const ModelConfig *config, const WorkspacePlan
         .config = *config, .plan = *plan, .threads = parallel_threads(), .temperature = 1};
     w->config.json = NULL;
     w->config.label_name = NULL;
+    bool none_kept = !plan->training || plan->recompute < 0;
+    w->kept = none_kept ? config->layers : least((size_t)plan->recompute, config->layers);
     for (Part part = 0; part < PARTS; part++) {
         w->first[part] = family_index(config, part, 0);
     }
@@ -181,7 +196,8 @@ static void prepare(Workspace *w, const ModelConfig *config, const WorkspacePlan
 size_t workspace_bytes(const ModelConfig *config, const WorkspacePlan *plan) {
     Workspace w;
     prepare(&w, config, plan);
-    return mem_add(w.planned, sizeof w);
+    size_t packed = plan->packed == 0 ? 0 : packed_bytes(config, plan->type, plan->packed);
+    return mem_add(mem_add(mem_aligned_cost(w.arena.peak, 1), sizeof w), packed);
 }
 
 Workspace *workspace_create(const ModelConfig *config, const WorkspacePlan *plan, Error *err) {
@@ -190,17 +206,25 @@ Workspace *workspace_create(const ModelConfig *config, const WorkspacePlan *plan
         return NULL;
     }
     prepare(w, config, plan);
-    if (!arena_init(&w->arena, w->planned, err)) {
+    if (!arena_init(&w->arena, w->arena.peak, err)) {
         error_wrap(err, "workspace for %zu tokens in %zu sequences", plan->tokens, plan->sequences);
         free(w);
         return NULL;
     }
     lay_out(w);
+    if (plan->packed != 0) {
+        w->packed = packed_create(config, plan->type, plan->packed, err);
+        if (w->packed == NULL) {
+            workspace_free(w);
+            return NULL;
+        }
+    }
     return w;
 }
 
 void workspace_free(Workspace *w) {
     if (w != NULL) {
+        packed_free(w->packed);
         arena_done(&w->arena);
         free(w);
     }

@@ -296,7 +296,7 @@ static void test_inference_workspace(void **state) {
         bytes[training] = workspace_bytes(&config, &plan);
         Workspace *w = workspace_create(&config, &plan, &err);
         assert_ok(w != NULL, &err);
-        assert_int_equal(w->arena.used, w->arena.size);
+        assert_int_equal(w->arena.peak, w->arena.size);
         assert_int_equal(w->arena.size + sizeof *w, bytes[training]);
         value[training] = calloc(4 * n, sizeof(float));
         float *v = value[training];

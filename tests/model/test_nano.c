@@ -49,6 +49,21 @@ static cJSON *open_file(const char *folder, const char *name) {
     return json;
 }
 
+/* GPT-2 with its linear weights stored [out, in]. */
+static ModelFamily turned_family(TensorRow *row) {
+    ModelFamily family = family_gpt2;
+    for (size_t i = 0; i < family.tensors; i++) {
+        row[i] = family.tensor[i];
+        if (row[i].scope == SCOPE_BLOCK && row[i].shape[1] != EXTENT_NONE) {
+            row[i].shape[0] = family.tensor[i].shape[1];
+            row[i].shape[1] = family.tensor[i].shape[0];
+        }
+    }
+    family.tensor = row;
+    family.block.linear = LINEAR_OUT_IN;
+    return family;
+}
+
 static void test_stored_activations(void **state) {
     (void)state;
     const char *folder = test_data();
@@ -59,8 +74,8 @@ static void test_stored_activations(void **state) {
     Error err = {0};
     Model model;
     ModelConfig config = tiny_config(3, HEAD_LM, false);
-    ModelFamily family = family_gpt2;
-    family.block.linear = LINEAR_OUT_IN;
+    TensorRow row[PARTS];
+    ModelFamily family = turned_family(row);
     config.family = &family;
     config.heads = 3, config.width = WIDTH, config.inner = 4 * WIDTH;
     config.vocabulary = VOCABULARY, config.context = CONTEXT;

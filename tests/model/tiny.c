@@ -94,7 +94,12 @@ void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettin
     Error err = {0};
     size_t n = batch->tokens;
     bool lm = model->config.head != HEAD_SCORES, scores = model->config.head != HEAD_LM;
-    WorkspacePlan plan = {n, batch->sequences, true};
+    WorkspacePlan plan = {.tokens = n,
+                          .sequences = batch->sequences,
+                          .training = true,
+                          .type = settings->type,
+                          .packed = settings->packed,
+                          .recompute = settings->recompute};
     Workspace *workspace = workspace_create(&model->config, &plan, &err);
     assert_ok(workspace != NULL, &err);
     workspace_set_temperature(workspace, settings->temperature > 0 ? settings->temperature : 1);

@@ -33,6 +33,9 @@ typedef struct TinySettings {
     bool dropout;
     uint64_t seed, step;
     bool trained; /* by model_train instead of model_forward and model_backward */
+    GemmType type;
+    unsigned packed;
+    int64_t recompute;
 } TinySettings;
 
 /* Runs a pass over the batch; adds to pass->gradient when it is there already. */

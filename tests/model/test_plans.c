@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a workspace's plan may change: memory and speed, no bit of a result.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/parallel.h"
+#include "common/model/packed.h"
+#include "tests/model/tiny.h"
+
+enum { LAYERS = 3 };
+
+static const unsigned pack_all =
+    PACK_FORWARD | PACK_BACKWARD | PACK_HEAD_FORWARD | PACK_HEAD_BACKWARD;
+
+/* Sequences alone, and three behind a prefix. */
+static void mixed(Batch *batch) {
+    Error err = {0};
+    int32_t id[32];
+    assert_ok(batch_init(batch, 128, 8, &err), &err);
+    tiny_ids(id, 29, 40);
+    tiny_add(batch, id, 29, 2, BATCH_NO_PREFIX, 1);
+    tiny_ids(id, 17, 41);
+    tiny_add(batch, id, 17, 1, BATCH_NO_PREFIX, 2);
+    for (uint64_t k = 0; k < 3; k++) {
+        tiny_ids(id, 5 + k, 42 + k);
+        tiny_add(batch, id, 5 + k, 0, 1, 3 + k);
+    }
+}
+
+static void model_of(Model *model, float dropout) {
+    ModelConfig config = tiny_config(LAYERS, HEAD_BOTH, true);
+    config.dropout_embedding = config.dropout_residual = config.dropout_attention = dropout;
+    tiny_model(model, &config, 50);
+}
+
+static void assert_same_bits(const TinyPass *a, const TinyPass *b) {
+    size_t bytes = a->tokens * sizeof(float);
+    assert_memory_equal(a->logprob, b->logprob, bytes);
+    assert_memory_equal(a->entropy, b->entropy, bytes);
+    assert_memory_equal(a->score, b->score, bytes);
+    assert_memory_equal(a->correct, b->correct, bytes);
+    assert_memory_equal(a->gradient, b->gradient, a->count * sizeof(float));
+}
+
+/* Runs with `settings` and with what `change` sets; both ways of the head, with dropout and without. */
+static void check_same(const TinySettings *change) {
+    Batch batch;
+    mixed(&batch);
+    for (int i = 0; i < 4; i++) {
+        Model model;
+        model_of(&model, i & 1 ? 0.2f : 0);
+        TinySettings plain = {.temperature = 1.3f,
+                              .dropout = (i & 1) != 0,
+                              .seed = 8,
+                              .step = 2,
+                              .trained = (i & 2) != 0,
+                              .type = change->type};
+        TinySettings changed = plain;
+        changed.packed = change->packed;
+        changed.recompute = change->recompute;
+        TinyPass want = {0}, got = {0};
+        tiny_run(&want, &model, &batch, &plain);
+        tiny_run(&got, &model, &batch, &changed);
+        assert_same_bits(&got, &want);
+        tiny_pass_done(&want);
+        tiny_pass_done(&got);
+        model_done(&model);
+    }
+    batch_done(&batch);
+}
+
+static void test_recompute(void **state) {
+    (void)state;
+    for (int64_t blocks = RECOMPUTE_ALL; blocks <= LAYERS + 1; blocks++) {
+        check_same(&(TinySettings){.recompute = blocks});
+    }
+}
+
+static void test_packed(void **state) {
+    (void)state;
+    for (unsigned which = 1; which <= pack_all; which++) {
+        check_same(&(TinySettings){.packed = which});
+    }
+}
+
+/* Recomputation takes less the more blocks it has; packing takes what packed_bytes says. */
+static void test_memory(void **state) {
+    (void)state;
+    ModelConfig config = tiny_config(LAYERS, HEAD_BOTH, true);
+    WorkspacePlan plan = {.tokens = 512, .sequences = 8, .training = true};
+    size_t last = workspace_bytes(&config, &plan);
+    for (int64_t blocks = 2; blocks <= LAYERS; blocks++) { /* one alone shares with nothing */
+        plan.recompute = blocks;
+        size_t bytes = workspace_bytes(&config, &plan);
+        assert_true(bytes < last);
+        last = bytes;
+    }
+    plan.recompute = RECOMPUTE_ALL;
+    assert_int_equal(workspace_bytes(&config, &plan), last);
+    plan.packed = pack_all;
+    assert_int_equal(workspace_bytes(&config, &plan),
+                     last + packed_bytes(&config, GEMM_FP32, pack_all));
+}
+
+/* Weights that change between two passes of one workspace are packed anew. */
+static void test_packed_follows(void **state) {
+    (void)state;
+    Error err = {0};
+    Model model[2];
+    Batch batch;
+    mixed(&batch);
+    WorkspacePlan plan = {.tokens = batch.tokens, .sequences = batch.sequences};
+    model_of(&model[0], 0);
+    model_of(&model[1], 0);
+    model_initialize(&model[1], 9);
+    Workspace *bare = workspace_create(&model[0].config, &plan, &err);
+    plan.packed = PACK_FORWARD | PACK_HEAD_FORWARD;
+    Workspace *packed = workspace_create(&model[0].config, &plan, &err);
+    assert_ok(bare != NULL && packed != NULL, &err);
+    for (int i = 0; i < 4; i++) {
+        float want[128], got[128];
+        model_forward(&model[i % 2], bare, &batch, &(PerToken){.logprob = want});
+        model_forward(&model[i % 2], packed, &batch, &(PerToken){.logprob = got});
+        assert_memory_equal(got, want, batch.tokens * sizeof(float));
+    }
+    workspace_free(bare);
+    workspace_free(packed);
+    batch_done(&batch);
+    model_done(&model[0]);
+    model_done(&model[1]);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    parallel_init(2);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_recompute),
+        cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_packed_follows),
+        cmocka_unit_test(test_memory),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
+}
