@@ -4,8 +4,8 @@
  * PAGE_TOKENS positions; a sequence is a list of page numbers, so memory has no holes and a
  * prompt's pages serve all of its completions.
  *
- * A page of one layer holds for each head its keys [PAGE_TOKENS][head_size], then its values
- * likewise. What a row gets depends on its own query and pages alone, bit for bit.
+ * A page of one layer holds for each head its keys, then its values (pages.h), as floats or rounded to
+ * BF16. What a row gets depends on its own query and pages alone, bit for bit.
  */
 #ifndef RLHF_KERNELS_CACHED_ATTENTION_H
 #define RLHF_KERNELS_CACHED_ATTENTION_H
@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PAGE_TOKENS = 16 };
+#include "common/kernels/gemm.h"
+#include "common/kernels/pages.h"
 
 /* A row: its token's place, and the pages before and behind it. */
 typedef struct CachedRow {
@@ -23,17 +24,26 @@ typedef struct CachedRow {
     size_t position;     /* of this row's token; it sees positions 0 .. position */
 } CachedRow;
 
-/* Floats of one page of one layer. */
-size_t page_floats(size_t heads, size_t head_size);
+/* The pages of one layer. */
+typedef struct CachedPages {
+    void *data; /* aligned to 64 bytes */
+    GemmType type;
+    size_t heads, head_size;
+} CachedPages;
 
-/* Stores the keys and values of n rows at their positions. qkv [n, 3 C] as in attention.h; pages is
- * the layer's array of pages. */
-void cached_attention_store(float *pages, const CachedRow *row, const float *qkv, size_t n,
-                            size_t heads, size_t head_size);
+/* Bytes of one page of one layer. */
+size_t page_bytes(GemmType type, size_t heads, size_t head_size);
 
-/* out [n, C]: each row attends to all stored positions up to its own. scores:
- * [threads][longest], longest > position of every row. */
-void cached_attention(float *out, const float *pages, const CachedRow *row, const float *qkv,
-                      size_t n, size_t heads, size_t head_size, float *scores, size_t longest);
+/* Stores the keys and values of n rows at their positions. qkv [n, 3 C] as in attention.h. */
+void cached_attention_store(const CachedPages *pages, const CachedRow *row, const float *qkv,
+                            size_t n);
+
+/* Floats of scratch that a thread needs for rows whose positions are below `longest`. */
+size_t cached_attention_scratch(size_t longest);
+
+/* out [n, C]: each row attends to all stored positions up to its own. scratch:
+ * [threads][cached_attention_scratch(longest)]. */
+void cached_attention(float *out, const CachedPages *pages, const CachedRow *row, const float *qkv,
+                      size_t n, float *scratch, size_t longest);
 
 #endif

@@ -6,14 +6,18 @@
 #include <string.h>
 
 #include "common/kernels/gemm_block.h"
+#include "common/kernels/pages.h"
 #include "common/kernels/rows.h"
 
 extern const RowKernels rows_portable;
+extern const PageKernels pages_portable[2];
 extern const GemmKernels gemm_portable;
 #ifdef KERNELS_X86
 extern const RowKernels rows_avx2, rows_avx512;
+extern const PageKernels pages_avx2[2], pages_avx512[2];
 extern const GemmKernels gemm_avx2, gemm_avx512;
 static const RowKernels *const rows_table[] = {&rows_portable, &rows_avx2, &rows_avx512};
+static const PageKernels *const pages_table[] = {pages_portable, pages_avx2, pages_avx512};
 #ifdef KERNELS_AVX512BF16
 extern const GemmKernels gemm_avx512bf16;
 static const GemmKernels *const gemm_table[] = {&gemm_portable, &gemm_avx2, &gemm_avx512,
@@ -42,6 +46,7 @@ static size_t gemm_level(void) {
 }
 #else
 static const RowKernels *const rows_table[] = {&rows_portable};
+static const PageKernels *const pages_table[] = {pages_portable};
 static const GemmKernels *const gemm_table[] = {&gemm_portable};
 
 static size_t rows_level(void) {
@@ -62,6 +67,14 @@ const RowKernels *row_kernels_at(size_t i) {
 }
 
 static const GemmKernels *used; /* NULL: the best */
+
+const PageKernels *page_kernels(GemmType type) {
+    return &pages_table[rows_level()][type];
+}
+
+const PageKernels *page_kernels_at(GemmType type, size_t i) {
+    return i <= rows_level() ? &pages_table[i][type] : NULL;
+}
 
 const GemmKernels *gemm_kernels(void) {
     return used != NULL ? used : gemm_table[gemm_level()];

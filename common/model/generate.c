@@ -60,8 +60,8 @@ static void piece(Arena *arena, size_t *cost, void *pointer, size_t count, size_
 /* The plan of the block, gone through twice: to add up, and to take. */
 static size_t pieces(Generator *g, Arena *arena) {
     size_t cost = 0, n = g->pass_rows, width = g->width, threads = (size_t)g->threads;
-    size_t floats = mem_mul(mem_mul(g->layers, g->pages), page_floats(g->heads, width / g->heads));
-    piece(arena, &cost, &g->cache, floats, sizeof(float));
+    g->page = page_bytes(g->type, g->heads, width / g->heads);
+    piece(arena, &cost, &g->cache, mem_mul(g->layers, g->pages), g->page);
     piece(arena, &cost, &g->free_page, g->pages, sizeof(uint32_t));
     piece(arena, &cost, &g->list, mem_mul(mem_mul(2, g->rows), g->row_pages), sizeof(uint32_t));
     piece(arena, &cost, &g->live, g->rows, sizeof(LivePrompt));
@@ -78,7 +78,8 @@ static size_t pieces(Generator *g, Arena *arena) {
     piece(arena, &cost, &g->inside, mem_mul(n, g->inner), sizeof(float));
     piece(arena, &cost, &g->mean, n, sizeof(float));
     piece(arena, &cost, &g->rstd, n, sizeof(float));
-    piece(arena, &cost, &g->scores, mem_mul(threads, g->context), sizeof(float));
+    piece(arena, &cost, &g->scores, mem_mul(threads, cached_attention_scratch(g->context)),
+          sizeof(float));
     /* Hidden rows: of the active rows, then one for each live prompt. */
     piece(arena, &cost, &g->hidden, mem_mul(2 * g->rows, width), sizeof(float));
     piece(arena, &cost, &g->logits, mem_mul(g->head_rows, g->vocabulary), sizeof(float));

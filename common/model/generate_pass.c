@@ -33,16 +33,16 @@ static void linear(const Generator *g, Part weight, size_t layer, float *y, cons
 }
 
 static void attention(Generator *g, const Model *model, size_t layer, size_t n) {
-    size_t width = g->width, head_size = width / g->heads;
-    float *pages = g->cache + layer * g->pages * page_floats(g->heads, head_size);
+    size_t width = g->width;
+    CachedPages pages = {g->cache + layer * g->pages * g->page, g->type, g->heads,
+                         width / g->heads};
     MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer)};
     MatrixFinish out = {.bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x};
     layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_NORM1_WEIGHT, layer),
                       part(model, PART_NORM1_BIAS, layer), g->norm_epsilon, n, width);
     linear(g, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias, &qkv);
-    cached_attention_store(pages, g->place, g->qkv, n, g->heads, head_size);
-    cached_attention(g->attended, pages, g->place, g->qkv, n, g->heads, head_size, g->scores,
-                     g->context);
+    cached_attention_store(&pages, g->place, g->qkv, n);
+    cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
     linear(g, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
            finish_bias_residual, &out);
 }

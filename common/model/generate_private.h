@@ -40,6 +40,7 @@ struct Generator {
     size_t pass_rows;           /* rows of one pass: prompts are computed in chunks of this size */
     size_t head_rows;           /* rows of logits at a time */
     size_t pages;               /* of the cache */
+    size_t page;                /* bytes of one in a layer */
     size_t row_pages;           /* most pages of a prompt, or of a completion */
     size_t completions, tokens; /* most of a call, and most of a completion */
     GemmType type;
@@ -50,7 +51,7 @@ struct Generator {
     Completion *completion; /* [completions] */
     int32_t *ids;           /* [completions][tokens] */
     float *logprobs, *entropies;
-    float *cache; /* [L][pages][page_floats] */
+    char *cache; /* [L][pages][page] */
     uint32_t *free_page;
     size_t free_pages;
     uint32_t *list; /* page lists of prompts and rows */
