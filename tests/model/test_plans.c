@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a workspace's plan may change: memory and speed, no bit of a result.
+ * What a workspace's plan may change: memory and speed, no bit of a result. And products of BF16 numbers:
+ * how far they may lead away from FP32.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,6 +84,7 @@ static void test_packed(void **state) {
     (void)state;
     for (unsigned which = 1; which <= pack_all; which++) {
         check_same(&(TinySettings){.packed = which});
+        check_same(&(TinySettings){.packed = which, .type = GEMM_BF16});
     }
 }
 
@@ -132,6 +135,40 @@ static void test_packed_follows(void **state) {
     model_done(&model[1]);
 }
 
+/* BF16 keeps 8 bits: products of rounded numbers are off by about 2^-8 of their terms' size, which the
+ * layers carry on. The gradient keeps its direction and length. */
+static void test_bf16(void **state) {
+    (void)state;
+    Model model;
+    Batch batch;
+    mixed(&batch);
+    model_of(&model, 0);
+    TinySettings settings = {0};
+    TinyPass want = {0}, got = {0};
+    tiny_run(&want, &model, &batch, &settings);
+    settings.type = GEMM_BF16;
+    tiny_run(&got, &model, &batch, &settings);
+    double product = 0, squares[2] = {0}, error = 0;
+    for (size_t i = 0; i < want.count; i++) {
+        product += (double)want.gradient[i] * got.gradient[i];
+        squares[0] += (double)want.gradient[i] * want.gradient[i];
+        squares[1] += (double)got.gradient[i] * got.gradient[i];
+    }
+    for (size_t t = 0; t < want.tokens; t++) {
+        error = fmax(error, fabs((double)want.logprob[t] - got.logprob[t]));
+    }
+    print_message("cosine 1 - %.1e, length %.4f, log-prob off by %.1e\n",
+                  1 - product / sqrt(squares[0] * squares[1]), sqrt(squares[1] / squares[0]),
+                  error);
+    assert_true(product / sqrt(squares[0] * squares[1]) > 0.999);
+    assert_close_double("length", sqrt(squares[1] / squares[0]), 1, 0, 0.02);
+    assert_true(error > 1e-6 && error < 0.1); /* it is another arithmetic, and near */
+    tiny_pass_done(&want);
+    tiny_pass_done(&got);
+    batch_done(&batch);
+    model_done(&model);
+}
+
 static int set_up(void **state) {
     (void)state;
     parallel_init(2);
@@ -140,10 +177,9 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recompute),
-        cmocka_unit_test(test_packed),
-        cmocka_unit_test(test_packed_follows),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_recompute),      cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_packed_follows), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }
