@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a pass cannot do without, in multiplications and additions: the analytic floors of the tables.
+ *
+ * Linear layers take 2 (4 C^2 + 2 C F) a token and layer, causal attention 4 C for each key that a token
+ * sees, the head 2 C V for each row with a target. Backward takes twice as much. Norms, activations and
+ * softmax are not counted.
+ */
+#ifndef RLHF_BENCH_COST_H
+#define RLHF_BENCH_COST_H
+
+#include "common/base/batch.h"
+#include "common/model/config.h"
+
+double cost_forward(const ModelConfig *config, const Batch *batch);
+
+/* AdamW reads weight, gradient and both moments and writes all but the gradient: 28 bytes a weight. */
+double cost_adamw_bytes(size_t weights);
+
+#endif

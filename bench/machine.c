@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench/machine.h"
+
+#include <stdint.h>
+
+#include "bench/bench.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/parallel.h"
+#include "common/kernels/gemm.h"
+
+/* A burst runs `rounds` multiply-adds on each of 12 registers: enough to hide a latency of four or
+ * five cycles on two units. */
+enum { REGISTERS = 12, ROUNDS = 2000000 };
+typedef void Burst(size_t rounds);
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define BURST(name, features, vector, one, multiply_add)                                           \
+    __attribute__((target(features))) static void name(size_t rounds) {                            \
+        vector sum[REGISTERS] = {0}, x = one, y = one;                                             \
+        for (size_t r = 0; r < rounds; r++) {                                                      \
+            _Pragma("GCC unroll 12") for (int i = 0; i < REGISTERS; i++) {                         \
+                sum[i] = multiply_add;                                                             \
+                __asm__ volatile("" : "+v"(sum[i]));                                               \
+            }                                                                                      \
+        }                                                                                          \
+    }
+BURST(burst_avx2, "avx2,fma", __m256, _mm256_set1_ps(1), _mm256_fmadd_ps(x, y, sum[i]))
+BURST(burst_avx512, "avx512f", __m512, _mm512_set1_ps(1), _mm512_fmadd_ps(x, y, sum[i]))
+BURST(burst_bf16, "avx512f,avx512bf16", __m512, _mm512_set1_ps(1),
+      _mm512_dpbf16_ps(sum[i], (__m512bh)x, (__m512bh)y))
+#undef BURST
+#endif
+
+typedef struct Unit {
+    const char *name;
+    Burst *burst;
+    double flops; /* of one instruction */
+} Unit;
+
+static Unit fp32_unit(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) {
+        return (Unit){"AVX-512 FMA", burst_avx512, 32};
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        return (Unit){"AVX2 FMA", burst_avx2, 16};
+    }
+#endif
+    return (Unit){"product of 1024^3", NULL, 0};
+}
+
+static Unit bf16_unit(void) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512bf16")) {
+        return (Unit){"AVX-512 BF16 dot", burst_bf16, 64};
+    }
+#endif
+    Unit unit = fp32_unit();
+    unit.name = "no BF16 multiply: FP32's";
+    return unit;
+}
+
+const char *machine_fp32_name(void) {
+    return fp32_unit().name;
+}
+
+const char *machine_bf16_name(void) {
+    return bf16_unit().name;
+}
+
+static void run_burst(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        (*(Burst *const *)context)(ROUNDS);
+    }
+}
+
+static double product_flops(void) {
+    enum { N = 1024 };
+    static float *x;
+    Error err = {0};
+    if (x == NULL && (x = mem_alloc_aligned(3 * N * N, sizeof *x, &err)) == NULL) {
+        bench_fail(&err);
+    }
+    double start = clock_seconds();
+    gemm(PLAIN, PLAIN, N, N, N, 1, x, N, x + N * N, N, 0, x + 2 * N * N, N);
+    return 2.0 * N * N * N / (clock_seconds() - start);
+}
+
+static double unit_flops(Unit unit) {
+    if (unit.burst == NULL) {
+        return product_flops();
+    }
+    double start = clock_seconds();
+    parallel_for((size_t)parallel_threads(), 1, run_burst, &unit.burst);
+    return parallel_threads() * unit.flops * REGISTERS * ROUNDS / (clock_seconds() - start);
+}
+
+double machine_fp32_flops(void) {
+    return unit_flops(fp32_unit());
+}
+
+double machine_bf16_flops(void) {
+    return unit_flops(bf16_unit());
+}
+
+enum { FLOATS = 64 << 20 };
+typedef struct Arrays {
+    float *a, *b, *c;
+    float sum[256]; /* of each thread: reading must have a use */
+} Arrays;
+
+static float *array(void) {
+    Error err = {0};
+    float *x = mem_alloc_aligned(FLOATS, sizeof *x, &err);
+    if (x == NULL) {
+        bench_fail(&err);
+    }
+    return x;
+}
+
+static void fill(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    for (size_t i = begin; i < end; i++) {
+        ((float *)context)[i] = 1;
+    }
+}
+
+/* Reading is an OR of integers: unlike a sum of floats, the compiler may make vectors of it. */
+static void read_part(void *context, size_t begin, size_t end, int thread) {
+    Arrays *arrays = context;
+    const uint32_t *x = (const void *)arrays->a;
+    uint32_t some = 0;
+    for (size_t i = begin; i < end; i++) {
+        some |= x[i];
+    }
+    arrays->sum[thread] = (float)some;
+}
+
+static void triad_part(void *context, size_t begin, size_t end, int thread) {
+    (void)thread;
+    const Arrays *arrays = context;
+    float *restrict a = arrays->a;
+    const float *restrict b = arrays->b, *restrict c = arrays->c;
+    for (size_t i = begin; i < end; i++) {
+        a[i] = b[i] + 0.5f * c[i];
+    }
+}
+
+double machine_read_bandwidth(void) {
+    static Arrays arrays;
+    if (arrays.a == NULL) {
+        arrays.a = array();
+        parallel_for(FLOATS, 4096, fill, arrays.a);
+    }
+    double start = clock_seconds();
+    parallel_for(FLOATS, 4096, read_part, &arrays);
+    return FLOATS * sizeof(float) / (clock_seconds() - start);
+}
+
+double machine_triad_bandwidth(void) {
+    static Arrays arrays;
+    if (arrays.a == NULL) {
+        arrays = (Arrays){array(), array(), array(), {0}};
+        parallel_for(FLOATS, 4096, fill, arrays.a);
+        parallel_for(FLOATS, 4096, fill, arrays.b);
+        parallel_for(FLOATS, 4096, fill, arrays.c);
+    }
+    double start = clock_seconds();
+    parallel_for(FLOATS, 4096, triad_part, &arrays);
+    return 3 * FLOATS * sizeof(float) / (clock_seconds() - start);
+}
