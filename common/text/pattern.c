@@ -105,7 +105,9 @@ static bool escape(Translation *t, bool in_class, Error *err) {
     return refuse(t, c == '\0' ? 1 : 2, "unknown escape", err);
 }
 
+/* A class, with classes in it as unions: their brackets are left out. */
 static bool class(Translation *t, Error *err) {
+    size_t depth = 1;
     keep(t, 1);
     if (*t->at == '^') {
         keep(t, 1);
@@ -113,22 +115,30 @@ static bool class(Translation *t, Error *err) {
     if (*t->at == ']') {
         return refuse(t, 1, "an empty class", err);
     }
-    while (*t->at != ']') {
+    while (depth > 0) {
         if (*t->at == '\0') {
             return refuse(t, 0, "a class that does not end", err);
         }
-        if (*t->at == '[' || (t->at[0] == '&' && t->at[1] == '&')) {
-            return refuse(t, 1, "a class within a class", err);
+        bool border = t->at[0] == '[' || (t->at[0] == ']' && depth > 1);
+        if (t->at[0] == '&' && t->at[1] == '&') {
+            return refuse(t, 2, "an intersection of classes", err);
         }
-        if (*t->at == '\\') {
+        if (border && (t->at[-1] == '-' || t->at[1] == '-' || t->at[1] == ':' || t->at[1] == '^' ||
+                       (t->at[0] == '[' && t->at[1] == ']'))) {
+            return refuse(t, 2, "a class within a class that is more than a union", err);
+        }
+        if (border) {
+            depth += *t->at == '[' ? 1 : (size_t)-1;
+            t->at++;
+        } else if (*t->at == '\\') {
             if (!escape(t, true, err)) {
                 return false;
             }
         } else {
+            depth -= *t->at == ']';
             keep(t, 1);
         }
     }
-    keep(t, 1);
     return true;
 }
 
@@ -186,9 +196,9 @@ static bool translate(Translation *t, Error *err) {
         case '{':
             ok = repetition(t, err);
             break;
-        case '^':
+        case '^': /* of a line, there */
         case '$':
-            ok = refuse(t, 1, "an anchor", err);
+            str_appendf(&t->out, "(?m:%c)", *t->at++);
             break;
         default:
             keep(t, 1);

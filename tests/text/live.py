@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Compares rlhf-tokenizer with Hugging Face's tokenizers, live, on the tokenizers of many families.
+
+    python3 tests/text/live.py BUILD/tools/rlhf-tokenizer [--count N] [--seed N] [NAME...]
+
+For each tokenizer of tests/fixtures/text/mint.py (all, or those named), N random strings (1000 unless said
+otherwise): ids with special tokens recognized and not, ids in their frame of special tokens, single and in
+pairs, the text decoded again with and without special tokens, and cut in half. All have to be equal, but
+for two things that are meant to differ: where special tokens are not recognized, text does not become one
+even if the vocabulary has it as a piece; and a character that the vocabulary cannot spell is an error,
+where Hugging Face's drops it. Prints one line for each tokenizer. Exits with 77 where the Python packages
+tokenizers and sentencepiece are missing.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import sentencepiece  # noqa: F401
+    import tokenizers  # noqa: F401
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "fixtures", "text"))
+import mint  # noqa: E402
+import strings  # noqa: E402
+
+
+def ours(program, command, path, lines, *flags):
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        file.flush()
+        run = subprocess.run([program, command, "--model", path, "--data", file.name, *flags],
+                             check=True, stdout=subprocess.PIPE)
+    return [json.loads(line) for line in run.stdout.decode("utf-8").split("\n")[:-1]]
+
+
+class Report:
+    def __init__(self, name):
+        self.name, self.bad = name, 0
+
+    def compare(self, what, text, got, want):
+        if want is not None and got != want:
+            self.bad += 1
+            if self.bad <= 3:
+                print(f"{self.name}: {what}: {text!r}\n  want {want!r}\n  got  {got!r}", file=sys.stderr)
+
+
+def hidden(reference, ids):
+    """Does the model make special tokens of text here?"""
+    special = {i for i, t in reference.get_added_tokens_decoder().items() if t.special}
+    return any(i in special for i in ids)
+
+
+def compare(program, name, reference, texts, folder):
+    path = os.path.join(folder, name + ".json")
+    reference.save(path)
+    report = Report(name)
+    for recognize in (True, False):
+        reference.encode_special_tokens = not recognize
+        want = [e.ids for e in reference.encode_batch(texts, add_special_tokens=False)]
+        got = [g["ids"] for g in ours(program, "encode", path, texts, *(["--special-in-text"] if recognize else []))]
+        skipped = 0
+        for i, text in enumerate(texts):
+            if not recognize and got[i] != want[i] and hidden(reference, want[i]):
+                skipped += 1
+                continue
+            report.compare("encode" if recognize else "plain", text, got[i], want[i])
+        for ids in (want, [w[:len(w) // 2] for w in want]):
+            for skip in (False, True):
+                back = ours(program, "decode", path, ids, *(["--skip-special"] if skip else []))
+                for i, text in enumerate(texts):
+                    report.compare(f"decode {skip}", text, back[i]["text"],
+                                   mint.decode(reference, ids[i], skip))
+    print(f"{name}: {len(texts)} strings, {report.bad} mismatches"
+          + (f", {skipped} with a special token kept out of text" if skipped else ""))
+    return report.bad
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    made = mint.families()
+    whole = mint.families(mint.charsmap())
+    for name in ("t5", "xlmr", "xlmr-first", "albert"):
+        made[name + "-nfkc"] = whole[name]
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, reference in made.items():
+            if not options.names or name in options.names:
+                texts = list(strings.strings(options.count, options.seed, mint.SPECIAL))
+                bad += compare(options.program, name, reference, texts, folder)
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()
