@@ -145,11 +145,11 @@ typedef struct RewardPass {
     size_t groups;
 } RewardPass;
 
-/* rows: micro-batch; most_texts: of any group that will pass. */
-bool reward_pass_init(RewardPass *pass, const ModelConfig *config, size_t rows, size_t most_texts,
-                      Error *err);
+/* plan->tokens: of a micro-batch; most_texts: of any group that will pass. */
+bool reward_pass_init(RewardPass *pass, const ModelConfig *config, const WorkspacePlan *plan,
+                      size_t most_texts, Error *err);
 void reward_pass_done(RewardPass *pass);
-size_t reward_pass_bytes(const ModelConfig *config, size_t rows, size_t most_texts);
+size_t reward_pass_bytes(const ModelConfig *config, const WorkspacePlan *plan, size_t most_texts);
 
 /* Scores of all texts, reward bias included, into set->score. No dropout. */
 bool reward_score(RewardPass *pass, const Model *model, RewardSet *set, Error *err);

@@ -135,7 +135,8 @@ static bool sample_reference(const Reward *reward, const Model *model, Draw *dra
     GeneratorPlan plan = {.rows = ROWS_AT_ONCE,
                           .context = longest + most,
                           .completions = draw->count * draw->each,
-                          .tokens = most};
+                          .tokens = most,
+                          .type = (GemmType)settings->compute.dtype};
     draw->generator = generator_create(&model->config, &plan, err);
     draw->completion = draw->generator == NULL
                            ? NULL

@@ -10,23 +10,19 @@
 #include "common/loss/classification.h"
 #include "reward/reward.h"
 
-static WorkspacePlan workspace_plan(size_t rows) {
-    return (WorkspacePlan){.tokens = rows, .sequences = rows, .training = true};
-}
-
-size_t reward_pass_bytes(const ModelConfig *config, size_t rows, size_t most_texts) {
-    WorkspacePlan plan = workspace_plan(rows);
+size_t reward_pass_bytes(const ModelConfig *config, const WorkspacePlan *plan, size_t most_texts) {
+    size_t rows = plan->tokens;
     size_t floats = (2 * rows + 4 * most_texts) * config->labels;
-    return workspace_bytes(config, &plan) + floats * sizeof(float) +
+    return workspace_bytes(config, plan) + floats * sizeof(float) +
            rows * (sizeof(int32_t) + sizeof(RewardGroup *) + sizeof(size_t));
 }
 
-bool reward_pass_init(RewardPass *pass, const ModelConfig *config, size_t rows, size_t most_texts,
-                      Error *err) {
-    WorkspacePlan plan = workspace_plan(rows);
+bool reward_pass_init(RewardPass *pass, const ModelConfig *config, const WorkspacePlan *plan,
+                      size_t most_texts, Error *err) {
+    size_t rows = plan->tokens;
     size_t wide = mem_mul(rows, config->labels), narrow = mem_mul(most_texts, config->labels);
     *pass = (RewardPass){.rows = rows, .labels = config->labels};
-    pass->workspace = workspace_create(config, &plan, err);
+    pass->workspace = workspace_create(config, plan, err);
     if (pass->workspace == NULL || !batch_init(&pass->batch, rows, rows, err)) {
         return false;
     }

@@ -269,19 +269,19 @@ static bool prepare(Reward *reward, Error *err) {
     set_bias(reward);
     choose_best(reward);
     reward->steps = stage_steps(settings, reward->train.items);
-    size_t budget = (size_t)settings->train.micro_tokens;
     const RewardSet *sets[] = {&reward->train, &reward->validation, &reward->normalize,
                                &reward->contrast};
-    reward->rows = budget;
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         reward->rows = larger(reward->rows, sets[i]->most_rows);
         reward->most_texts = larger(reward->most_texts, sets[i]->most_texts);
     }
     if (reward_normalization(reward) == NORMALIZE_REFERENCE) {
         /* samples are drawn later: a group of them is one text, or within the budget */
-        reward->rows = larger(reward->rows, reward->model.config.context);
+        size_t budget = (size_t)settings->train.micro_tokens;
+        reward->rows = larger(reward->rows, larger(budget, reward->model.config.context));
         reward->most_texts = larger(reward->most_texts, budget);
     }
+    reward->rows = stage_rows(settings, reward->rows);
     return true;
 }
 
@@ -302,10 +302,10 @@ bool reward_prepare(Reward *reward, const RewardConfig *config, Log *log, Error 
 bool reward_allocate(Reward *reward, Error *err) {
     const Settings *settings = &reward->config->settings;
     OptimizerOptions options = stage_optimizer_options(settings);
+    WorkspacePlan plan = stage_training_plan(settings, reward->rows);
     return (reward_normalization(reward) != NORMALIZE_REFERENCE ||
             reward_normalize_prepare(reward, err)) &&
-           reward_pass_init(&reward->pass, &reward->model.config, reward->rows, reward->most_texts,
-                            err) &&
+           reward_pass_init(&reward->pass, &reward->model.config, &plan, reward->most_texts, err) &&
            gradients_init(&reward->gradients, &reward->model, err) &&
            optimizer_init(&reward->optimizer, &options, &reward->gradients, err) &&
            (settings->train.ema <= 0 || model_copy(&reward->ema, &reward->model, err)) &&
@@ -316,7 +316,8 @@ bool reward_plan(const Reward *reward, Str *plan, Error *err) {
     const Settings *settings = &reward->config->settings;
     size_t weights = reward->model.count * sizeof(float);
     size_t optimizer = optimizer_bytes(&reward->model);
-    size_t pass = reward_pass_bytes(&reward->model.config, reward->rows, reward->most_texts);
+    WorkspacePlan workspace = stage_training_plan(settings, reward->rows);
+    size_t pass = reward_pass_bytes(&reward->model.config, &workspace, reward->most_texts);
     size_t average = settings->train.ema > 0 ? weights : 0;
     bool ranking = objective(reward) == REWARD_RANKING;
     str_append(plan, "plan\n");

@@ -83,10 +83,7 @@ static bool prepare(Sft *sft, Error *err) {
         return false;
     }
     sft->steps = stage_steps(settings, sft->train.examples);
-    sft->rows = most_rows(&sft->validation, most_rows(&sft->train, 1));
-    if ((size_t)settings->train.micro_tokens > sft->rows) {
-        sft->rows = (size_t)settings->train.micro_tokens;
-    }
+    sft->rows = stage_rows(settings, most_rows(&sft->validation, most_rows(&sft->train, 1)));
     return true;
 }
 
@@ -99,20 +96,17 @@ bool sft_prepare(Sft *sft, const SftConfig *config, Log *log, Error *err) {
     return true;
 }
 
-static WorkspacePlan training_plan(const Sft *sft) {
-    return (WorkspacePlan){.tokens = sft->rows, .sequences = sft->rows, .training = true};
-}
-
 static GeneratorPlan generator_plan(const Sft *sft) {
     return (GeneratorPlan){.rows = (size_t)sft->config->settings.log.samples,
                            .context = sft->model.config.context,
                            .completions = (size_t)sft->config->settings.log.samples,
-                           .tokens = (size_t)sft->config->settings.generation.max_tokens};
+                           .tokens = (size_t)sft->config->settings.generation.max_tokens,
+                           .type = (GemmType)sft->config->settings.compute.dtype};
 }
 
 bool sft_allocate(Sft *sft, Error *err) {
     const Settings *settings = &sft->config->settings;
-    WorkspacePlan plan = training_plan(sft);
+    WorkspacePlan plan = stage_training_plan(settings, sft->rows);
     OptimizerOptions options = stage_optimizer_options(settings);
     sft->workspace = workspace_create(&sft->model.config, &plan, err);
     if (sft->workspace == NULL || !gradients_init(&sft->gradients, &sft->model, err) ||
@@ -136,7 +130,7 @@ bool sft_allocate(Sft *sft, Error *err) {
 
 bool sft_plan(const Sft *sft, Str *plan, Error *err) {
     const Settings *settings = &sft->config->settings;
-    WorkspacePlan workspace = training_plan(sft);
+    WorkspacePlan workspace = stage_training_plan(settings, sft->rows);
     GeneratorPlan generator = generator_plan(sft);
     size_t weights = sft->model.count * sizeof(float);
     size_t optimizer = optimizer_bytes(&sft->model);

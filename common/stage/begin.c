@@ -8,14 +8,24 @@
 #include "common/base/parallel.h"
 #include "common/base/signals.h"
 #include "common/kernels/gemm.h"
+#include "common/model/packed.h"
 #include "common/stage/stage.h"
 
-void stage_begin(const char *program, const Settings *settings, Log *log) {
+static bool choose_kernels(int choice, Error *err) {
+    gemm_select(choice == COMPUTE_GEMM_OPENBLAS ? GEMM_OPENBLAS : GEMM_OWN);
+    return choice < COMPUTE_GEMM_NAMED || gemm_use(settings_gemm[choice]) ||
+           error_set(err, ERROR_CONFIG,
+                     "compute.gemm is \"%s\", but this CPU has no such instructions; leave it at "
+                     "\"auto\"",
+                     settings_gemm[choice]);
+}
+
+bool stage_begin(const char *program, const Settings *settings, Log *log, Error *err) {
     log_init(log, settings->quiet ? LOG_QUIET : settings->verbose ? LOG_VERBOSE : LOG_NORMAL);
     log->plain_interval = (double)settings->log.every;
     parallel_init((int)settings->compute.threads);
-    gemm_select((GemmEngine)settings->compute.gemm);
     signals_install(program);
+    return choose_kernels(settings->compute.gemm, err);
 }
 
 /* Each line by itself: a line break inside a message would be escaped. */
@@ -45,6 +55,7 @@ bool stage_adopt_run(const OptionProgram *program, void *config, const Settings 
                                              "quiet",
                                              "verbose",
                                              "compute.threads",
+                                             "compute.recompute",
                                              "checkpoint.every",
                                              "checkpoint.keep",
                                              "checkpoint.max_minutes",
@@ -168,6 +179,32 @@ OptimizerOptions stage_optimizer_options(const Settings *settings) {
         .epsilon_mode = (AdamEpsilon)settings->train.epsilon_mode,
         .clip = settings->train.clip,
     };
+}
+
+WorkspacePlan stage_training_plan(const Settings *settings, size_t rows) {
+    return (WorkspacePlan){
+        .tokens = rows,
+        .sequences = rows,
+        .training = true,
+        .type = (GemmType)settings->compute.dtype,
+        .recompute = settings->compute.recompute,
+    };
+}
+
+WorkspacePlan stage_reading_plan(const Settings *settings, size_t rows) {
+    return (WorkspacePlan){
+        .tokens = rows,
+        .sequences = rows,
+        .type = (GemmType)settings->compute.dtype,
+        .packed = PACK_FORWARD | PACK_HEAD_FORWARD,
+    };
+}
+
+size_t stage_rows(const Settings *settings, size_t longest) {
+    size_t micro = (size_t)settings->train.micro_tokens;
+    size_t step = mem_mul((size_t)settings->train.batch, longest);
+    size_t wanted = micro < step ? micro : step;
+    return wanted > longest ? wanted : longest;
 }
 
 uint64_t stage_checkpoint_bytes(const Model *model, size_t copies) {

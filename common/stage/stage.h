@@ -35,8 +35,8 @@ bool stage_train(const OptionProgram *program, const void *config, const OptionO
 /* Bytes of a checkpoint of this model: weights, both moments of the optimizer, `copies` more weights. */
 uint64_t stage_checkpoint_bytes(const Model *model, size_t copies);
 
-/* Log, threads, signals by the settings. The first thing after options_parse. */
-void stage_begin(const char *program, const Settings *settings, Log *log);
+/* Log, threads, signals, kernels by the settings. The first thing after options_parse. */
+bool stage_begin(const char *program, const Settings *settings, Log *log, Error *err);
 
 /* Shows the first record, as it was understood. */
 void stage_show_example(const DataSet *data, Log *log);
@@ -85,6 +85,11 @@ bool stage_load_optimizer(Optimizer *optimizer, const Model *model, const char *
 int64_t stage_steps(const Settings *settings, size_t records);
 double stage_learning_rate(const Settings *settings, int64_t step, int64_t steps);
 OptimizerOptions stage_optimizer_options(const Settings *settings);
+/* What passes of `rows` rows need: those that train, and those of a model that stays as it is. */
+WorkspacePlan stage_training_plan(const Settings *settings, size_t rows);
+WorkspacePlan stage_reading_plan(const Settings *settings, size_t rows);
+/* Rows of the largest micro-batch: train.micro_tokens, or what a step has, or the longest record. */
+size_t stage_rows(const Settings *settings, size_t longest);
 TrainerOptions stage_trainer_options(const Settings *settings, int64_t steps);
 
 /* One sample of samples.jsonl rendered as text by the tokenizer; `out` gets a JSON object. */

@@ -16,8 +16,8 @@ int stage_main(const OptionProgram *program, int argc, char **argv, void *config
     if (ok && action == OPTION_RUN) {
         ok = stage_adopt_run(program, config, settings, origins, &err);
         if (ok) {
-            stage_begin(program->name, settings, &log);
-            ok = run(config, origins, &log, &err);
+            ok = stage_begin(program->name, settings, &log, &err) &&
+                 run(config, origins, &log, &err);
             log_finish(&log);
         }
     }

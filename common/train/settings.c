@@ -8,8 +8,9 @@
 static const char *const over_lengths[] = {"drop", "truncate", "terminate", NULL};
 static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
 static const char *const epsilon_modes[] = {"torch", "tensorflow", NULL};
-static const char *const dtypes[] = {"float32", NULL};
-static const char *const engines[] = {"own", "openblas", NULL}; /* as GemmEngine */
+static const char *const dtypes[] = {"fp32", "bf16", NULL}; /* as GemmType */
+const char *const settings_gemm[] = {"auto",   "openblas",   "portable", "avx2",
+                                     "avx512", "avx512bf16", NULL};
 static const char *const modes[] = {"smallest", "largest", NULL};
 
 /* One row a line of thought; the macros only keep the columns readable. */
@@ -193,10 +194,20 @@ static const Option rows[] = {
     INT("compute.threads", compute.threads, "0", 0, 4096, "threads",
         "Processor threads; 0: all that this process may use. The same number gives the same "
         "result to the last bit."),
-    CHOICE("compute.gemm", compute.gemm, "\"own\"", engines,
-           "Matrix products by our own kernels on all threads (AVX-512, AVX2 or portable code, as "
-           "the CPU has it), or by OpenBLAS on one: worth a try where the CPU has no AVX2."),
-    CHOICE("compute.dtype", compute.dtype, "\"float32\"", dtypes, "Type of the arithmetic."),
+    CHOICE("compute.dtype", compute.dtype, "\"fp32\"", dtypes,
+           "What the numbers that linear layers and the vocabulary's head multiply are rounded to: "
+           "\"fp32\", not at all; \"bf16\", to 8 bits of mantissa, in training, scoring and "
+           "sampling. Sums, weights, optimizer and everything else are FP32. A CPU without BF16 "
+           "instructions rounds the same way, but gains nothing."),
+    INT("compute.recompute", compute.recompute, "0", -1, 1000, "blocks",
+        "So many blocks, from the first one up, keep only their input for the backward pass and "
+        "are "
+        "computed again there: less memory, at most a quarter more time, the same result to the "
+        "last bit (Chen et al. 2016); -1: all."),
+    CHOICE("compute.gemm", compute.gemm, "\"auto\"", settings_gemm,
+           "Matrix products: \"auto\", our kernels for this CPU, on all threads; \"portable\", "
+           "\"avx2\", \"avx512\", \"avx512bf16\", our kernels of that kind; \"openblas\", "
+           "OpenBLAS on one thread for FP32 products: worth a try where the CPU has no AVX2."),
 
     INT("checkpoint.every", checkpoint.every, "500", 0, 1e9, "steps",
         "Save a checkpoint after every so many steps, and at the end; 0: only at the end."),

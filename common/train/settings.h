@@ -53,10 +53,18 @@ typedef struct Settings {
         bool greedy;
         StringList stop;
     } generation;
-    struct { int64_t threads; int dtype, gemm; } compute;
+    struct {
+        int64_t threads, recompute;
+        int dtype; /* GemmType */
+        int gemm;  /* ComputeGemm */
+    } compute;
     struct { int64_t every; int64_t keep; char *best; int mode; double max_minutes; } checkpoint;
     struct { int64_t every; int64_t samples; } log;
 } Settings;
+
+/* compute.gemm: our kernels that suit the CPU, OpenBLAS, or our kernels of this name. */
+typedef enum ComputeGemm { COMPUTE_GEMM_AUTO, COMPUTE_GEMM_OPENBLAS, COMPUTE_GEMM_NAMED } ComputeGemm;
+extern const char *const settings_gemm[]; /* the names of the choices */
 
 /* Rows over a Settings at offset 0. Defaults that a stage wants otherwise are changed by a second table
  * row with the same path in the stage's table (the later row wins). */
