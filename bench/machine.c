@@ -11,7 +11,7 @@
 
 /* A burst runs `rounds` multiply-adds on each of 12 registers: enough to hide a latency of four or
  * five cycles on two units. */
-enum { REGISTERS = 12, ROUNDS = 2000000 };
+enum { REGISTERS = 12, ROUNDS = 1000000, BURSTS = 8 };
 typedef void Burst(size_t rounds);
 
 #if defined(__x86_64__)
@@ -94,9 +94,16 @@ static double unit_flops(Unit unit) {
     if (unit.burst == NULL) {
         return product_flops();
     }
-    double start = clock_seconds();
-    parallel_for((size_t)parallel_threads(), 1, run_burst, &unit.burst);
-    return parallel_threads() * unit.flops * REGISTERS * ROUNDS / (clock_seconds() - start);
+    /* A limit is what the best of some bursts reaches: threads that slept may begin late. */
+    double best = 0;
+    for (int i = 0; i < BURSTS; i++) {
+        double start = clock_seconds();
+        parallel_for((size_t)parallel_threads(), 1, run_burst, &unit.burst);
+        double flops = parallel_threads() * unit.flops * REGISTERS * ROUNDS;
+        double rate = flops / (clock_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    return best;
 }
 
 double machine_fp32_flops(void) {
@@ -150,15 +157,24 @@ static void triad_part(void *context, size_t begin, size_t end, int thread) {
     }
 }
 
+static double best_bandwidth(ParallelBody *body, Arrays *arrays, double bytes) {
+    double best = 0;
+    for (int i = 0; i < 3; i++) {
+        double start = clock_seconds();
+        parallel_for(FLOATS, 4096, body, arrays);
+        double rate = bytes / (clock_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
 double machine_read_bandwidth(void) {
     static Arrays arrays;
     if (arrays.a == NULL) {
         arrays.a = array();
         parallel_for(FLOATS, 4096, fill, arrays.a);
     }
-    double start = clock_seconds();
-    parallel_for(FLOATS, 4096, read_part, &arrays);
-    return FLOATS * sizeof(float) / (clock_seconds() - start);
+    return best_bandwidth(read_part, &arrays, FLOATS * sizeof(float));
 }
 
 double machine_triad_bandwidth(void) {
@@ -169,7 +185,5 @@ double machine_triad_bandwidth(void) {
         parallel_for(FLOATS, 4096, fill, arrays.b);
         parallel_for(FLOATS, 4096, fill, arrays.c);
     }
-    double start = clock_seconds();
-    parallel_for(FLOATS, 4096, triad_part, &arrays);
-    return 3 * FLOATS * sizeof(float) / (clock_seconds() - start);
+    return best_bandwidth(triad_part, &arrays, 3 * FLOATS * sizeof(float));
 }

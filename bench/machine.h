@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The machine's limits, each measured by one short burst on all threads of the pool.
+ * The machine's limits, each the best of a few short bursts on all threads of the pool.
  *
  * Multiply peaks come from multiply-add loops on registers alone (AVX2, AVX-512, AVX-512 BF16, whichever
  * the CPU has); elsewhere the best product of 1024 x 1024 x 1024 stands in.

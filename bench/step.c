@@ -149,6 +149,8 @@ void step_create(Step *step, const StepShape *shape) {
     config.context = longest > 1024 || shape->length == 0 ? longest : 1024;
     OptimizerOptions options = {0.9, 0.999, 1e-8, 0.1, ADAM_EPSILON_TORCH, 1};
     WorkspacePlan plan = {.tokens = tokens, .sequences = texts_of(shape), .training = true};
+    plan.type = shape->bf16 ? GEMM_BF16 : GEMM_FP32;
+    plan.recompute = shape->recompute ? RECOMPUTE_ALL : 0;
     Error err = {0};
     bool ok = batch_init(&step->batch, tokens, plan.sequences, &err) &&
               fill_batch(&step->batch, shape, longest, &err) &&

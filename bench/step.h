@@ -15,6 +15,7 @@ typedef struct StepShape {
     size_t texts,
         length; /* length 0: the lengths of 64 E2E demonstrations, loss on the completions */
     bool bf16;
+    bool recompute; /* activations of the blocks in backward, to save memory */
 } StepShape;
 
 typedef struct Step {
