@@ -4,7 +4,7 @@
  * PAGE_TOKENS positions; a sequence is a list of page numbers, so memory has no holes and a
  * prompt's pages serve all of its completions.
  *
- * A page of one layer holds for each head its keys, then its values (pages.h), as floats or rounded to
+ * A page of one layer holds the keys of each head (pages.h), then their values, as floats or rounded to
  * BF16. What a row gets depends on its own query and pages alone, bit for bit.
  */
 #ifndef RLHF_KERNELS_CACHED_ATTENTION_H
@@ -39,10 +39,11 @@ void cached_attention_store(const CachedPages *pages, const CachedRow *row, cons
                             size_t n);
 
 /* Floats of scratch that a thread needs for rows whose positions are below `longest`. */
-size_t cached_attention_scratch(size_t longest);
+size_t cached_attention_scratch(size_t heads, size_t longest);
 
 /* out [n, C]: each row attends to all stored positions up to its own. scratch:
- * [threads][cached_attention_scratch(longest)]. */
+ * [threads][cached_attention_scratch(heads, longest)]. The work is cut by positions; rows that share a
+ * prompt find its pages in a cache when they are neighbors. */
 void cached_attention(float *out, const CachedPages *pages, const CachedRow *row, const float *qkv,
                       size_t n, float *scratch, size_t longest);
 

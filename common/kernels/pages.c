@@ -20,8 +20,23 @@ typedef float Vector __attribute__((vector_size(4 * VECTOR)));
 typedef float Loose __attribute__((vector_size(4 * VECTOR), aligned(4)));
 typedef uint32_t Bits __attribute__((vector_size(4 * VECTOR)));
 typedef uint16_t Half __attribute__((vector_size(2 * VECTOR), aligned(2)));
+typedef float Quad __attribute__((vector_size(16)));
+typedef float LooseQuad __attribute__((vector_size(16), aligned(4)));
 
 #define INLINE static inline __attribute__((always_inline))
+
+/* The quarters or halves of a vector, added up. */
+INLINE Quad fold(Vector v) {
+#if defined __AVX512F__
+    return (__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7)) +
+           (__builtin_shufflevector(v, v, 8, 9, 10, 11) +
+            __builtin_shufflevector(v, v, 12, 13, 14, 15));
+#elif defined __AVX2__
+    return __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+#else
+    return v;
+#endif
+}
 
 INLINE Vector load(const void *x, size_t i, bool half) {
     if (half) {
@@ -49,54 +64,52 @@ INLINE uint16_t to_half(float x) {
     return (uint16_t)(((bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded) >> 16);
 }
 
-INLINE void store_one(void *x, size_t i, float value, bool half) {
+INLINE void store_of(void *to, size_t at, const float *value, size_t head_size, bool half) {
     if (half) {
-        ((uint16_t *)x)[i] = to_half(value);
+        for (size_t i = 0; i < head_size; i++) {
+            ((uint16_t *)to)[at * head_size + i] = to_half(value[i]);
+        }
     } else {
-        ((float *)x)[i] = value;
+        memcpy((float *)to + at * head_size, value, head_size * sizeof *value);
     }
 }
 
-INLINE void store_of(void *keys, void *values, size_t at, const float *key, const float *value,
-                     size_t head_size, bool half) {
-    for (size_t i = 0; i < head_size; i++) {
-        store_one(keys, i * PAGE_TOKENS + at, key[i], half);
-    }
-    for (size_t i = 0; i < head_size; i++) {
-        store_one(values, at * head_size + i, value[i], half);
-    }
-}
-
-/* Eight sums side by side hide the latency of an addition. */
-enum { PARTS = PAGE_TOKENS / VECTOR, CHAINS = 8 / PARTS };
-
-INLINE void scores_of(float *scores, const float *q, const void *keys, size_t head_size,
-                      bool half) {
-    Vector sum[CHAINS][PARTS] = {0};
-    size_t i = 0;
-    for (; i + CHAINS <= head_size; i += CHAINS) {
-#pragma GCC unroll 8
-        for (size_t c = 0; c < CHAINS; c++) {
+/* The sum of the lanes of four vectors. */
+INLINE Quad sum_lanes(const Vector v[4]) {
+    Quad q[4];
 #pragma GCC unroll 4
-            for (size_t p = 0; p < PARTS; p++) {
-                sum[c][p] += q[i + c] * load(keys, (i + c) * PAGE_TOKENS + p * VECTOR, half);
+    for (size_t j = 0; j < 4; j++) {
+        q[j] = fold(v[j]);
+    }
+    Quad ab = __builtin_shufflevector(q[0], q[1], 0, 2, 4, 6) +
+              __builtin_shufflevector(q[0], q[1], 1, 3, 5, 7);
+    Quad cd = __builtin_shufflevector(q[2], q[3], 0, 2, 4, 6) +
+              __builtin_shufflevector(q[2], q[3], 1, 3, 5, 7);
+    return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) +
+           __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+}
+
+enum { KEYS = 8 }; /* keys at once: as many sums side by side hide the latency of an addition */
+
+INLINE void scores_of(float *scores, float scale, const float *q, const void *keys, size_t n,
+                      size_t head_size, bool half) {
+    for (size_t j = 0; j < n; j += KEYS) {
+        Vector sum[KEYS] = {0};
+        size_t i = 0;
+        for (; i + VECTOR <= head_size; i += VECTOR) {
+            Vector x = *(const Loose *)(q + i);
+#pragma GCC unroll 8
+            for (size_t k = 0; k < KEYS; k++) {
+                sum[k] += x * load(keys, (j + k) * head_size + i, half);
             }
         }
-    }
-    for (; i < head_size; i++) {
-#pragma GCC unroll 4
-        for (size_t p = 0; p < PARTS; p++) {
-            sum[0][p] += q[i] * load(keys, i * PAGE_TOKENS + p * VECTOR, half);
+        *(LooseQuad *)(scores + j) = sum_lanes(sum) * scale;
+        *(LooseQuad *)(scores + j + 4) = sum_lanes(sum + 4) * scale;
+        for (; i < head_size; i++) {
+            for (size_t k = 0; k < KEYS; k++) {
+                scores[j + k] += scale * q[i] * load_one(keys, (j + k) * head_size + i, half);
+            }
         }
-    }
-#pragma GCC unroll 4
-    for (size_t p = 0; p < PARTS; p++) {
-        Vector all = sum[0][p];
-#pragma GCC unroll 8
-        for (size_t c = 1; c < CHAINS; c++) {
-            all += sum[c][p];
-        }
-        *(Loose *)(scores + p * VECTOR) = all;
     }
 }
 
@@ -140,13 +153,12 @@ INLINE void weigh_of(float *out, const float *weight, const void *values, size_t
 }
 
 #define FUNCTIONS(suffix, half)                                                                    \
-    static void store_##suffix(void *keys, void *values, size_t at, const float *key,              \
-                               const float *value, size_t head_size) {                             \
-        store_of(keys, values, at, key, value, head_size, half);                                   \
+    static void store_##suffix(void *to, size_t at, const float *value, size_t head_size) {        \
+        store_of(to, at, value, head_size, half);                                                  \
     }                                                                                              \
-    static void scores_##suffix(float *scores, const float *q, const void *keys,                   \
-                                size_t head_size) {                                                \
-        scores_of(scores, q, keys, head_size, half);                                               \
+    static void scores_##suffix(float *scores, float scale, const float *q, const void *keys,      \
+                                size_t n, size_t head_size) {                                      \
+        scores_of(scores, scale, q, keys, n, head_size, half);                                     \
     }                                                                                              \
     static void weigh_##suffix(float *out, const float *weight, const void *values, size_t n,      \
                                size_t head_size) {                                                 \

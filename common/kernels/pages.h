@@ -3,8 +3,7 @@
  * PageKernels: what cached_attention.c does with one head's part of one page. pages.c is compiled once
  * for every instruction set that pays; page_kernels() gives the best one this CPU runs.
  *
- * Keys lie [head_size][PAGE_TOKENS], so that the scores of all positions come from whole vectors, values
- * lie [PAGE_TOKENS][head_size]; both are floats or, in `half` tables of kernels, BF16.
+ * Keys and values of a head lie [PAGE_TOKENS][head_size], as floats or BF16.
  */
 #ifndef RLHF_KERNELS_PAGES_H
 #define RLHF_KERNELS_PAGES_H
@@ -17,12 +16,12 @@ enum { PAGE_TOKENS = 16 };
 
 typedef struct PageKernels {
     const char *name;
-    /* Puts key and value [head_size] of a token at position `at` of the page. */
-    void (*store)(void *keys, void *values, size_t at, const float *key, const float *value,
-                  size_t head_size);
-    /* scores[PAGE_TOKENS] = q . keys */
-    void (*scores)(float *scores, const float *q, const void *keys, size_t head_size);
-    /* out[head_size] += sum over the first n positions of weight[j] value[j] */
+    /* Puts `value` [head_size], a key or a value, at place `at`. */
+    void (*store)(void *to, size_t at, const float *value, size_t head_size);
+    /* scores[j] = scale (q . key j) for the first n keys; up to PAGE_TOKENS scores may be written. */
+    void (*scores)(float *scores, float scale, const float *q, const void *keys, size_t n,
+                   size_t head_size);
+    /* out[head_size] += sum over the first n places of weight[j] value[j] */
     void (*weigh)(float *out, const float *weight, const void *values, size_t n, size_t head_size);
 } PageKernels;
 

@@ -78,8 +78,8 @@ static size_t pieces(Generator *g, Arena *arena) {
     piece(arena, &cost, &g->inside, mem_mul(n, g->inner), sizeof(float));
     piece(arena, &cost, &g->mean, n, sizeof(float));
     piece(arena, &cost, &g->rstd, n, sizeof(float));
-    piece(arena, &cost, &g->scores, mem_mul(threads, cached_attention_scratch(g->context)),
-          sizeof(float));
+    piece(arena, &cost, &g->scores,
+          mem_mul(threads, cached_attention_scratch(g->heads, g->context)), sizeof(float));
     /* Hidden rows: of the active rows, then one for each live prompt. */
     piece(arena, &cost, &g->hidden, mem_mul(2 * g->rows, width), sizeof(float));
     piece(arena, &cost, &g->logits, mem_mul(g->head_rows, g->vocabulary), sizeof(float));
