@@ -223,7 +223,7 @@ enum { BLOCKS = 8 }; /* of Philox, side by side */
 /* Eight Philox blocks side by side; out[j][l] is word j of block first + l. */
 static inline void philox_lanes(const DropoutRow *row, uint32_t first, uint32_t out[4][BLOCKS]) {
     for (uint32_t l = 0; l < BLOCKS; l++) {
-        out[0][l] = row->word[0] | (first + l);
+        out[0][l] = row->word[0] + first + l;
         out[1][l] = row->word[1];
         out[2][l] = row->word[2];
         out[3][l] = row->word[3];

@@ -12,11 +12,11 @@
 #include <stdint.h>
 
 /* Which random numbers a row of a dropout mask gets: Philox4x32-10 with this key and the counter
- * (block | word0, word1, word2, word3). Element c uses output word (c % 32) / 8 of block
+ * (word0 + block, word1, word2, word3). Element c uses output word (c % 32) / 8 of block
  * 8 (c / 32) + c % 8, so that eight blocks are computed side by side. */
 typedef struct DropoutRow {
     uint32_t key[2];
-    uint32_t word[4]; /* the low 16 bits of word[0] are free for the block: rows < 2^18 elements */
+    uint32_t word[4]; /* a row that begins at column c, a multiple of 32, has c / 4 added to word[0] */
 } DropoutRow;
 
 typedef struct RowKernels {

@@ -5,18 +5,23 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "common/kernels/attention_block.h"
 #include "common/kernels/gemm_block.h"
 #include "common/kernels/pages.h"
 #include "common/kernels/rows.h"
 
 extern const RowKernels rows_portable;
+extern const AttentionKernels attention_portable;
 extern const PageKernels pages_portable[2];
 extern const GemmKernels gemm_portable;
 #ifdef KERNELS_X86
 extern const RowKernels rows_avx2, rows_avx512;
+extern const AttentionKernels attention_avx2, attention_avx512;
 extern const PageKernels pages_avx2[2], pages_avx512[2];
 extern const GemmKernels gemm_avx2, gemm_avx512;
 static const RowKernels *const rows_table[] = {&rows_portable, &rows_avx2, &rows_avx512};
+static const AttentionKernels *const attention_table[] = {&attention_portable, &attention_avx2,
+                                                          &attention_avx512};
 static const PageKernels *const pages_table[] = {pages_portable, pages_avx2, pages_avx512};
 #ifdef KERNELS_AVX512BF16
 extern const GemmKernels gemm_avx512bf16;
@@ -46,6 +51,7 @@ static size_t gemm_level(void) {
 }
 #else
 static const RowKernels *const rows_table[] = {&rows_portable};
+static const AttentionKernels *const attention_table[] = {&attention_portable};
 static const PageKernels *const pages_table[] = {pages_portable};
 static const GemmKernels *const gemm_table[] = {&gemm_portable};
 
@@ -64,6 +70,14 @@ const RowKernels *row_kernels(void) {
 
 const RowKernels *row_kernels_at(size_t i) {
     return i <= rows_level() ? rows_table[i] : NULL;
+}
+
+const AttentionKernels *attention_kernels(void) {
+    return attention_table[rows_level()];
+}
+
+const AttentionKernels *attention_kernels_at(size_t i) {
+    return i <= rows_level() ? attention_table[i] : NULL;
 }
 
 static const GemmKernels *used; /* NULL: the best */

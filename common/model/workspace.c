@@ -153,7 +153,6 @@ static void lay_out_head(Workspace *w, size_t n) {
 static void lay_out(Workspace *w) {
     const ModelConfig *c = &w->config;
     size_t n = w->plan.tokens, s = w->plan.sequences;
-    size_t longest = least(c->context, n); /* a row sees no more keys than there are tokens */
     w->position = take(w, n, sizeof *w->position);
     w->stream = take(w, n, sizeof *w->stream);
     w->sequence = take(w, s, sizeof *w->sequence);
@@ -163,8 +162,7 @@ static void lay_out(Workspace *w) {
         .group = w->group,
         .heads = c->heads,
         .head_size = c->width / c->heads,
-        .longest = longest,
-        .scratch = floats(w, (size_t)w->threads, attention_scratch(longest)),
+        .scratch = floats(w, (size_t)w->threads, attention_scratch(c->width / c->heads)),
     };
     lay_out_trunk(w, n);
     lay_out_head(w, n);

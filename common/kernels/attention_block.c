@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A block of queries meets a block of keys at a time, after Dao ("FlashAttention-2", 2023): forward keeps
+ * the largest score and the sum of exponentials so far, backward has the log of the sum.
+ *
+ * Scores are kept transposed, a row per key and a column per query. So a vector holds one key's scores of
+ * several queries: the sums over keys need no sum across lanes, and scores are operands of every product
+ * as they lie. Only queries (and their dout) are transposed, once for each block of them.
+ *
+ * Query c of a block sees key j of a block when j <= c + offset. Tiles that nobody sees are skipped, rows
+ * of products end (or begin) at the last (first) element that any row of their tile sees; what a tile
+ * holds beyond is made zero.
+ *
+ * Keys are cut into blocks from the first key of the prefix on, so that a row's bits do not depend on
+ * whether its sequence shares a prefix.
+ *
+ * Compiled several times; ATTENTION names the table that this compilation defines.
+ */
+#include "common/kernels/attention_block.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "common/kernels/matrix.h"
+#include "common/kernels/vector.h"
+
+#if defined __AVX512F__
+enum { TILE_ROWS = 12 };
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+#else
+enum { TILE_ROWS = 6 };
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5)
+#endif
+
+/* Both are multiples of TILE_ROWS and of TILE_COLUMNS. */
+enum { TILE_COLUMNS = 2 * VECTOR, QUERIES = 96, KEYS = 192 };
+
+/* C[TILE_ROWS, TILE_COLUMNS] = (add: C +) A[TILE_ROWS, k] B[k, TILE_COLUMNS]; element (r, p) of A is
+ * a[r row_step + p depth_step]. */
+static inline __attribute__((always_inline)) void
+multiply(size_t k, const float *restrict a, size_t row_step, size_t depth_step,
+         const float *restrict b, size_t b_step, float *restrict c, size_t ldc, bool add) {
+#define DECLARE(r) Vector x##r = {0}, y##r = {0};
+    EACH_ROW(DECLARE)
+    for (size_t p = 0; p < k; p++) {
+        Vector b0 = load(b), b1 = load(b + VECTOR);
+#define STEP(r)                                                                                    \
+    x##r += a[r * row_step] * b0;                                                                  \
+    y##r += a[r * row_step] * b1;
+        EACH_ROW(STEP)
+        a += depth_step;
+        b += b_step;
+    }
+    if (add) {
+#define ADD(r)                                                                                     \
+    x##r += load(c + r * ldc);                                                                     \
+    y##r += load(c + r * ldc + VECTOR);
+        EACH_ROW(ADD)
+    }
+#define STORE(r)                                                                                   \
+    store(c + r * ldc, x##r);                                                                      \
+    store(c + r * ldc + VECTOR, y##r);
+    EACH_ROW(STORE)
+}
+
+/* Buffers of a thread. Rows of D floats are `ld` apart; columns beyond D hold anything. */
+typedef struct Buffers {
+    size_t ld;
+    float *q,
+        *dout; /* [QUERIES, ld] the block's queries times the scale, and the gradient of its output */
+    float *qt, *doutt;   /* [D, QUERIES] the same transposed */
+    float *y;            /* [QUERIES, ld] output or gradient of the queries */
+    float *k, *v;        /* [KEYS, ld] */
+    float *d;            /* [KEYS, ld] gradient of keys or of values */
+    float *p, *s, *mask; /* [KEYS, QUERIES] probabilities, gradient of scores, dropout */
+    float *row;          /* [4, QUERIES] numbers of each query */
+    float *ones, *kept;  /* [KEYS] of a row of dropout */
+} Buffers;
+
+static size_t line(size_t head_size) {
+    return (head_size + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
+}
+
+static size_t scratch_floats(size_t head_size) {
+    size_t ld = line(head_size);
+    return QUERIES * (5 * ld + 4) + KEYS * (3 * ld + 3 * QUERIES + 2);
+}
+
+static float *take(float **scratch, size_t n) {
+    float *taken = *scratch;
+    *scratch += n;
+    return taken;
+}
+
+static Buffers lay_out(float *scratch, size_t head_size) {
+    size_t ld = line(head_size);
+    Buffers w = {.ld = ld};
+    w.q = take(&scratch, QUERIES * ld);
+    w.dout = take(&scratch, QUERIES * ld);
+    w.qt = take(&scratch, QUERIES * ld);
+    w.doutt = take(&scratch, QUERIES * ld);
+    w.y = take(&scratch, QUERIES * ld);
+    w.k = take(&scratch, KEYS * ld);
+    w.v = take(&scratch, KEYS * ld);
+    w.d = take(&scratch, KEYS * ld);
+    w.p = take(&scratch, KEYS * QUERIES);
+    w.s = take(&scratch, KEYS * QUERIES);
+    w.mask = take(&scratch, KEYS * QUERIES);
+    w.row = take(&scratch, 4 * QUERIES);
+    w.ones = take(&scratch, KEYS);
+    w.kept = take(&scratch, KEYS);
+    return w;
+}
+
+/* A block of queries of one head. */
+typedef struct Block {
+    const AttentionPass *pass;
+    const AttentionSequence *s;
+    size_t head;
+    size_t first, queries; /* rows of the batch */
+    size_t position;       /* of the first query, prefix included */
+    size_t d, width;       /* floats of a head, and of all */
+} Block;
+
+/* A block of keys, as the queries of a block see it. */
+typedef struct Span {
+    size_t first, keys; /* counted from the first key of the prefix */
+    ptrdiff_t offset;   /* of the first query to the first key */
+} Span;
+
+static inline ptrdiff_t clamp(ptrdiff_t x, ptrdiff_t low, ptrdiff_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+/* The batch's row of a key. */
+static size_t key_row(const Block *b, size_t key) {
+    size_t prefix = b->s->prefix_end - b->s->prefix_begin;
+    return key < prefix ? b->s->prefix_begin + key : b->s->begin + key - prefix;
+}
+
+/* What a block sees of the rows of keys (kind 1) or values (2), copied. */
+static void gather(float *to, const Buffers *w, const Block *b, const Span *span, size_t kind) {
+    for (size_t j = 0; j < span->keys; j++) {
+        const float *from = b->pass->qkv + key_row(b, span->first + j) * 3 * b->width +
+                            kind * b->width + b->head * b->d;
+        memcpy(to + j * w->ld, from, b->d * sizeof *to);
+    }
+}
+
+typedef float Quad __attribute__((vector_size(16)));
+typedef float LooseQuad __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* to[p][l] = from[l][p] for 4 x 4 elements. */
+static inline void transpose_quad(float *to, const float *from, size_t ld) {
+    Quad a = *(const LooseQuad *)from, b = *(const LooseQuad *)(from + ld);
+    Quad c = *(const LooseQuad *)(from + 2 * ld), d = *(const LooseQuad *)(from + 3 * ld);
+    Quad ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+         ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    Quad cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+         cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(LooseQuad *)to = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+    *(LooseQuad *)(to + QUERIES) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+    *(LooseQuad *)(to + 2 * QUERIES) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+    *(LooseQuad *)(to + 3 * QUERIES) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
+}
+
+/* to [d, QUERIES] = x^T, x [n, d] with rows ld apart and room for a multiple of four of them. */
+static void transpose(float *to, const float *x, size_t ld, size_t n, size_t d) {
+    for (size_t i = 0; i < n; i += 4) {
+        size_t p = 0;
+        for (; p + 4 <= d; p += 4) {
+            transpose_quad(to + p * QUERIES + i, x + i * ld + p, ld);
+        }
+        for (; p < d; p++) {
+            for (size_t l = 0; l < 4; l++) {
+                to[p * QUERIES + i + l] = x[(i + l) * ld + p];
+            }
+        }
+    }
+}
+
+static void times(float *restrict to, const float *restrict x, float a, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        to[i] = a * x[i];
+    }
+}
+
+static void add_to(float *restrict y, const float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+static float dot(const float *x, const float *y, size_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
+/* to = rows of x times a, and its transpose. */
+static void load_queries(float *to, float *transposed, const float *x, size_t stride, float a,
+                         const Buffers *w, const Block *b) {
+    for (size_t i = 0; i < b->queries; i++) {
+        times(to + i * w->ld, x + i * stride, a, b->d);
+    }
+    transpose(transposed, to, w->ld, b->queries, b->d);
+}
+
+/* s[key, query] = x[key] . query: x [KEYS, ld], yt [D, QUERIES]. */
+static void scores(float *s, const float *x, const float *yt, const Buffers *w, const Block *b,
+                   const Span *span) {
+    for (size_t j = 0; j < span->keys; j += TILE_ROWS) {
+        size_t c = (size_t)clamp((ptrdiff_t)j - span->offset, 0, QUERIES);
+        for (c -= c % TILE_COLUMNS; c < b->queries; c += TILE_COLUMNS) {
+            multiply(b->d, x + j * w->ld, w->ld, 1, yt + c, QUERIES, s + j * QUERIES + c, QUERIES,
+                     false);
+        }
+    }
+}
+
+/* y[query] = (add: y[query] +) sum over keys of s[key, query] x[key]. */
+static void weigh(float *y, const float *s, const float *x, const Buffers *w, const Block *b,
+                  const Span *span, bool add) {
+    for (size_t i = 0; i < b->queries; i += TILE_ROWS) {
+        size_t depth =
+            (size_t)clamp((ptrdiff_t)i + TILE_ROWS + span->offset, 0, (ptrdiff_t)span->keys);
+        for (size_t p = 0; p < b->d && depth > 0; p += TILE_COLUMNS) {
+            multiply(depth, s + i, 1, QUERIES, x + p, w->ld, y + i * w->ld + p, w->ld, add);
+        }
+    }
+}
+
+/* Gradient of keys (kind 1) or values (2) += sum over queries of s[key, query] x[query]. Each row's first
+ * sum is that of its own block. */
+static void collect(const float *s, const float *x, const Buffers *w, const Block *b,
+                    const Span *span, size_t kind) {
+    for (size_t j = 0; j < span->keys; j += TILE_ROWS) {
+        size_t i = (size_t)clamp((ptrdiff_t)j - span->offset, 0, (ptrdiff_t)b->queries);
+        for (size_t p = 0; p < b->d; p += TILE_COLUMNS) {
+            multiply(b->queries - i, s + j * QUERIES + i, QUERIES, 1, x + i * w->ld + p, w->ld,
+                     w->d + j * w->ld + p, w->ld, false);
+        }
+    }
+    for (size_t j = 0; j < span->keys; j++) {
+        size_t key = span->first + j;
+        float *to =
+            b->pass->dqkv + key_row(b, key) * 3 * b->width + kind * b->width + b->head * b->d;
+        if (key >= b->position) {
+            memcpy(to, w->d + j * w->ld, b->d * sizeof *to);
+        } else {
+            add_to(to, w->d + j * w->ld, b->d);
+        }
+    }
+}
+
+/* mask[key, query]: what dropout multiplies a probability by. Each query's row is cut into blocks of 32
+ * random numbers, and so are the blocks of keys. */
+static void draw_mask(const Buffers *w, const Block *b, const Span *span) {
+    const Attention *a = b->pass->attention;
+    memset(w->mask, 0, sizeof *w->mask * KEYS * QUERIES);
+    for (size_t i = 0; i < b->queries; i++) {
+        size_t n = (size_t)clamp((ptrdiff_t)i + 1 + span->offset, 0, (ptrdiff_t)span->keys);
+        DropoutRow row = dropout_row(a->key, b->s->stream, (uint32_t)(b->position + i),
+                                     a->site + (uint32_t)b->head);
+        row.word[0] += (uint32_t)(span->first / 4);
+        row_kernels()->dropout(w->kept, w->ones, &row, dropout_threshold(a->dropout),
+                               dropout_scale(a->dropout), n);
+        for (size_t j = 0; j < n; j++) {
+            w->mask[j * QUERIES + i] = w->kept[j];
+        }
+    }
+}
+
+/* A vector of queries, from `column` on: all of them see the keys up to `whole`; no product reads those
+ * from `end` on. */
+typedef struct Lanes {
+    size_t column, whole, end;
+} Lanes;
+
+static Lanes lanes_at(size_t column, const Span *span) {
+    ptrdiff_t first = (ptrdiff_t)column + span->offset, keys = (ptrdiff_t)span->keys;
+    return (Lanes){column, (size_t)clamp(first + 1, 0, keys),
+                   (size_t)clamp(first + VECTOR + TILE_ROWS, 0, keys)};
+}
+
+/* All bits set where a query sees the key. */
+static inline IntVector sees(size_t key, size_t column, const Span *span) {
+    return lanes() >= (int32_t)((ptrdiff_t)key - (ptrdiff_t)column - span->offset);
+}
+
+static inline Vector where(IntVector mask, Vector x, Vector otherwise) {
+    return (Vector)((mask & (IntVector)x) | (~mask & (IntVector)otherwise));
+}
+
+static inline Vector only(IntVector mask, Vector x) {
+    return (Vector)(mask & (IntVector)x);
+}
+
+/* The probabilities of a vector of queries, from their scores, but for the division by their sum; the
+ * largest score and the sum go on from the blocks of keys before. What these gave is to be multiplied by
+ * the factor. */
+static void softmax_lanes(const Buffers *w, const Span *span, size_t column) {
+    Lanes l = lanes_at(column, span);
+    float *p = w->p + column, *top = w->row + column, *total = top + QUERIES;
+    Vector before = load(top), largest = before;
+    for (size_t j = 0; j < l.whole; j++) {
+        largest = vector_max(largest, load(p + j * QUERIES));
+    }
+    for (size_t j = l.whole; j < l.end; j++) {
+        Vector x = load(p + j * QUERIES);
+        largest = vector_max(largest, where(sees(j, column, span), x, largest));
+    }
+    Vector factor = vector_exp(before - largest), sum = load(total) * factor;
+    for (size_t j = 0; j < l.whole; j++) {
+        Vector e = vector_exp(load(p + j * QUERIES) - largest);
+        store(p + j * QUERIES, e);
+        sum += e;
+    }
+    for (size_t j = l.whole; j < l.end; j++) {
+        Vector e = only(sees(j, column, span), vector_exp(load(p + j * QUERIES) - largest));
+        store(p + j * QUERIES, e);
+        sum += e;
+    }
+    store(top, largest);
+    store(total, sum);
+    store(total + QUERIES, factor);
+}
+
+static void apply_mask(const Buffers *w, const Block *b, const Span *span) {
+    for (size_t c = 0; c < b->queries; c += VECTOR) {
+        Lanes l = lanes_at(c, span);
+        for (size_t j = 0; j < l.end; j++) {
+            float *p = w->p + j * QUERIES + c;
+            store(p, load(p) * load(w->mask + j * QUERIES + c));
+        }
+    }
+}
+
+static void forward_span(const Buffers *w, const Block *b, const Span *span) {
+    bool later = span->first > 0;
+    gather(w->k, w, b, span, 1);
+    gather(w->v, w, b, span, 2);
+    scores(w->p, w->k, w->qt, w, b, span);
+    for (size_t c = 0; c < b->queries; c += VECTOR) {
+        softmax_lanes(w, span, c);
+    }
+    if (b->pass->attention->dropout > 0) {
+        draw_mask(w, b, span);
+        apply_mask(w, b, span);
+    }
+    if (later) {
+        for (size_t i = 0; i < b->queries; i++) {
+            float *y = w->y + i * w->ld;
+            for (size_t p = 0; p < b->d; p++) {
+                y[p] *= w->row[2 * QUERIES + i];
+            }
+        }
+    }
+    weigh(w->y, w->p, w->v, w, b, span, later);
+}
+
+static void forward_block(const Buffers *w, const Block *b, float scale) {
+    const AttentionPass *pass = b->pass;
+    load_queries(w->q, w->qt, pass->qkv + b->first * 3 * b->width + b->head * b->d, 3 * b->width,
+                 scale, w, b);
+    for (size_t i = 0; i < QUERIES; i++) {
+        w->row[i] = -INFINITY;
+        w->row[QUERIES + i] = 0;
+    }
+    size_t keys = b->position + b->queries;
+    for (size_t first = 0; first < keys; first += KEYS) {
+        Span span = {first, keys - first < KEYS ? keys - first : KEYS,
+                     (ptrdiff_t)b->position - (ptrdiff_t)first};
+        forward_span(w, b, &span);
+    }
+    for (size_t i = 0; i < b->queries; i++) {
+        float *out = pass->out + (b->first + i) * b->width + b->head * b->d;
+        float sum = w->row[QUERIES + i];
+        times(out, w->y + i * w->ld, 1 / sum, b->d);
+        pass->lse[(b->first + i) * pass->attention->heads + b->head] = w->row[i] + logf(sum);
+    }
+}
+
+/* From scores (p) and gradients of probabilities (s) of a vector of queries: what values get (p) and the
+ * gradient of scores (s). sum_j p_j dp_j is dout . out, with dropout too. */
+static void softmax_backward_lanes(const Buffers *w, const Span *span, size_t column, bool drops) {
+    Lanes l = lanes_at(column, span);
+    Vector lse = load(w->row + column), delta = load(w->row + QUERIES + column);
+    for (size_t j = 0; j < l.end; j++) {
+        size_t at = j * QUERIES + column;
+        Vector p = vector_exp(load(w->p + at) - lse), dp = load(w->s + at), kept = p;
+        if (drops) {
+            Vector mask = load(w->mask + at);
+            dp *= mask;
+            kept *= mask;
+        }
+        Vector s = p * (dp - delta);
+        if (j >= l.whole) {
+            IntVector see = sees(j, column, span);
+            s = only(see, s);
+            kept = only(see, kept);
+        }
+        store(w->p + at, kept);
+        store(w->s + at, s);
+    }
+}
+
+static void backward_span(const Buffers *w, const Block *b, const Span *span) {
+    bool drops = b->pass->attention->dropout > 0;
+    gather(w->k, w, b, span, 1);
+    gather(w->v, w, b, span, 2);
+    scores(w->p, w->k, w->qt, w, b, span);
+    scores(w->s, w->v, w->doutt, w, b, span);
+    if (drops) {
+        draw_mask(w, b, span);
+    }
+    for (size_t c = 0; c < b->queries; c += VECTOR) {
+        softmax_backward_lanes(w, span, c, drops);
+    }
+    collect(w->p, w->dout, w, b, span, 2);
+    collect(w->s, w->q, w, b, span, 1);
+    weigh(w->y, w->s, w->k, w, b, span, span->first > 0);
+}
+
+static void backward_block(const Buffers *w, const Block *b, float scale) {
+    const AttentionPass *pass = b->pass;
+    size_t at = b->first * b->width + b->head * b->d;
+    load_queries(w->q, w->qt, pass->qkv + b->first * 3 * b->width + b->head * b->d, 3 * b->width,
+                 scale, w, b);
+    load_queries(w->dout, w->doutt, pass->dout + at, b->width, 1, w, b);
+    memset(w->row, 0, 2 * QUERIES * sizeof *w->row);
+    for (size_t i = 0; i < b->queries; i++) {
+        w->row[i] = pass->lse[(b->first + i) * pass->attention->heads + b->head];
+        w->row[QUERIES + i] = dot(w->dout + i * w->ld, pass->out + at + i * b->width, b->d);
+    }
+    size_t keys = b->position + b->queries;
+    for (size_t first = 0; first < keys; first += KEYS) {
+        Span span = {first, keys - first < KEYS ? keys - first : KEYS,
+                     (ptrdiff_t)b->position - (ptrdiff_t)first};
+        backward_span(w, b, &span);
+    }
+    for (size_t i = 0; i < b->queries; i++) {
+        float *dq = pass->dqkv + (b->first + i) * 3 * b->width + b->head * b->d;
+        times(dq, w->y + i * w->ld, scale, b->d);
+    }
+}
+
+static void each_block(const AttentionPass *pass, size_t group, size_t head, float *scratch,
+                       void (*block)(const Buffers *, const Block *, float)) {
+    const Attention *a = pass->attention;
+    size_t d = a->head_size;
+    Buffers w = lay_out(scratch, d);
+    for (size_t j = 0; j < KEYS; j++) {
+        w.ones[j] = 1;
+    }
+    for (size_t n = a->group[group]; n < a->group[group + 1]; n++) {
+        const AttentionSequence *s = &a->sequence[n];
+        size_t prefix = s->prefix_end - s->prefix_begin;
+        for (size_t first = s->begin; first < s->end; first += QUERIES) {
+            size_t rows = s->end - first < QUERIES ? s->end - first : QUERIES;
+            Block b = {pass, s, head, first, rows, prefix + first - s->begin, d, a->heads * d};
+            block(&w, &b, 1 / sqrtf((float)d));
+        }
+    }
+}
+
+static void forward(const AttentionPass *pass, size_t group, size_t head, float *scratch) {
+    each_block(pass, group, head, scratch, forward_block);
+}
+
+static void backward(const AttentionPass *pass, size_t group, size_t head, float *scratch) {
+    each_block(pass, group, head, scratch, backward_block);
+}
+
+extern const AttentionKernels ATTENTION;
+const AttentionKernels ATTENTION = {NAME, forward, backward, scratch_floats};
