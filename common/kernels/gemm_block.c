@@ -17,9 +17,10 @@
 
 enum { MOST_VECTORS = 8 };
 
-/* Where a tile's operands and results lie. */
+/* Where the operands and results of tiles lie. */
 typedef struct Place {
     const Word *a, *b;
+    size_t a_tile; /* words from a tile's rows to the next */
     float *c;
     size_t ldc;
 } Place;
@@ -37,6 +38,7 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
         for (int v = 0; v < 2 * panels; v++) {
             sum[r][v] = (Vector){0};
         }
+        __builtin_prefetch(at.c + (size_t)r * at.ldc, 1);
     }
     for (size_t p = 0; p < steps; p++, a += a_step, b += b_step) {
         UNROLL
@@ -62,19 +64,38 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
             }
         }
     }
-    Vector alpha = g->alpha - (Vector){0}, beta = g->beta - (Vector){0};
+    const Vector alpha = g->alpha - (Vector){0}, beta = g->beta - (Vector){0};
+    if (g->beta == 0) {
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < 2 * panels; v++) {
+                *(Loose *)(at.c + (size_t)r * at.ldc + v * VECTOR) = sum[r][v] * alpha;
+            }
+        }
+        return;
+    }
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
         for (int v = 0; v < 2 * panels; v++) {
             Loose *to = (Loose *)(at.c + (size_t)r * at.ldc + v * VECTOR);
-            Vector x = sum[r][v] * alpha;
-            *to = g->beta == 0 ? x : fused(*to, beta, x);
+            *to = fused(*to, beta, sum[r][v] * alpha);
         }
     }
 }
 
-typedef void Tile(const GemmBlock *g, Place at);
+/* Tiles below each other. */
+typedef void Tiles(const GemmBlock *g, Place at, size_t count);
+
+INLINE void tiles_of(const int rows, const int panels, const GemmType type, const GemmBlock *g,
+                     Place at, size_t count) {
+    for (; count > 0; count--) {
+        tile(rows, panels, type, g, at);
+        at.a += at.a_tile;
+        at.c += (size_t)rows * at.ldc;
+    }
+}
 
 #if defined __AVX512F__
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
@@ -82,21 +103,21 @@ typedef void Tile(const GemmBlock *g, Place at);
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 #define FUNCTIONS(rows)                                                                            \
-    static void fp32_##rows(const GemmBlock *g, Place at) {                                        \
-        tile(rows, 1, GEMM_FP32, g, at);                                                           \
+    static void fp32_##rows(const GemmBlock *g, Place at, size_t count) {                          \
+        tiles_of(rows, 1, GEMM_FP32, g, at, count);                                                \
     }                                                                                              \
-    static void bf16_##rows(const GemmBlock *g, Place at) {                                        \
-        tile(rows, 1, GEMM_BF16, g, at);                                                           \
+    static void bf16_##rows(const GemmBlock *g, Place at, size_t count) {                          \
+        tiles_of(rows, 1, GEMM_BF16, g, at, count);                                                \
     }
 EACH_HEIGHT(FUNCTIONS)
 
 /* Low tiles are as wide as it takes for eight sums, which hide how long an addition takes. */
 #define LOW_FUNCTIONS(rows, panels)                                                                \
-    static void fp32_low_##rows(const GemmBlock *g, Place at) {                                    \
-        tile(rows, panels, GEMM_FP32, g, at);                                                      \
+    static void fp32_low_##rows(const GemmBlock *g, Place at, size_t count) {                      \
+        tiles_of(rows, panels, GEMM_FP32, g, at, count);                                           \
     }                                                                                              \
-    static void bf16_low_##rows(const GemmBlock *g, Place at) {                                    \
-        tile(rows, panels, GEMM_BF16, g, at);                                                      \
+    static void bf16_low_##rows(const GemmBlock *g, Place at, size_t count) {                      \
+        tiles_of(rows, panels, GEMM_BF16, g, at, count);                                           \
     }
 LOW_FUNCTIONS(1, 4)
 LOW_FUNCTIONS(2, 2)
@@ -105,11 +126,11 @@ LOW_FUNCTIONS(3, 2)
 #define FP32_NAME(rows) fp32_##rows,
 #define BF16_NAME(rows) bf16_##rows,
 enum { LOW = 3 };
-static Tile *const one_panel[2][TILE_ROWS + 1] = {
+static Tiles *const one_panel[2][TILE_ROWS + 1] = {
     {NULL, EACH_HEIGHT(FP32_NAME)},
     {NULL, EACH_HEIGHT(BF16_NAME)}
 };
-static Tile *const low[2][LOW + 1] = {
+static Tiles *const low[2][LOW + 1] = {
     {NULL, fp32_low_1, fp32_low_2, fp32_low_3},
     {NULL, bf16_low_1, bf16_low_2, bf16_low_3}
 };
@@ -122,46 +143,51 @@ static void copy(size_t rows, size_t columns, float *to, size_t ld_to, const flo
     }
 }
 
-/* Rows [row, end) of a panel that the edge of C cuts: by way of a whole tile. */
+/* A tile that the edge of C cuts: by way of a whole one. */
 static void edge_tile(const GemmBlock *g, Place at, size_t rows, size_t columns) {
     float whole[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64))) = {0};
-    Place inner = {at.a, at.b, whole, TILE_COLUMNS};
+    Place inner = {at.a, at.b, 0, whole, TILE_COLUMNS};
     if (g->beta != 0) {
         copy(rows, columns, whole, TILE_COLUMNS, at.c, at.ldc);
     }
-    one_panel[g->type][rows](g, inner);
+    one_panel[g->type][rows](g, inner, 1);
     copy(rows, columns, at.c, at.ldc, whole, TILE_COLUMNS);
 }
 
-/* All rows of one panel. */
-static void panel(const GemmBlock *g, Place at, size_t columns) {
-    size_t row = 0;
-    for (size_t t = 0; row < g->m; t++) {
-        size_t next = tile_begin(TILE_ROWS, g->m, t + 1);
-        at.a = g->a + (g->a_panel == 0 ? row * g->a_row : t * g->a_panel);
-        if (columns == TILE_COLUMNS) {
-            one_panel[g->type][next - row](g, at);
-        } else {
-            edge_tile(g, at, next - row, columns);
-        }
-        at.c += (next - row) * g->ldc;
-        row = next;
+/* `count` tiles of the same height of one panel; the places of the tiles below them. */
+static Place tiles(const GemmBlock *g, Place at, size_t count, size_t rows, size_t columns) {
+    at.a_tile = g->a_panel != 0 ? g->a_panel : rows * g->a_row;
+    if (columns == TILE_COLUMNS) {
+        one_panel[g->type][rows](g, at, count);
     }
+    for (size_t t = 0; t < count; t++) {
+        if (columns < TILE_COLUMNS) {
+            edge_tile(g, at, rows, columns);
+        }
+        at.a += at.a_tile;
+        at.c += rows * at.ldc;
+    }
+    return at;
 }
 
 static void multiply(const GemmBlock *g) {
-    Place at = {g->a, g->b, g->c, g->ldc};
+    size_t count = (g->m + TILE_ROWS - 1) / TILE_ROWS;
+    size_t whole = g->m % TILE_ROWS == 0 ? count : count < 2 ? 0 : count - 2;
     for (size_t j = 0; j < g->n;) {
+        Place at = {g->a, g->b + j / TILE_COLUMNS * g->b_panel, 0, g->c + j, g->ldc};
         size_t left = g->n - j, panels = g->m <= LOW ? low_panels[g->m] : 1;
         if (panels > 1 && left >= panels * TILE_COLUMNS) {
-            low[g->type][g->m](g, at);
-        } else {
-            panels = 1;
-            panel(g, at, left < TILE_COLUMNS ? left : TILE_COLUMNS);
+            low[g->type][g->m](g, at, 1);
+            j += panels * TILE_COLUMNS;
+            continue;
         }
-        j += panels * TILE_COLUMNS;
-        at.b += panels * g->b_panel;
-        at.c += panels * TILE_COLUMNS;
+        size_t columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
+        at = tiles(g, at, whole, TILE_ROWS, columns);
+        for (size_t t = whole; t < count; t++) {
+            size_t rows = tile_begin(TILE_ROWS, g->m, t + 1) - tile_begin(TILE_ROWS, g->m, t);
+            at = tiles(g, at, 1, rows, columns);
+        }
+        j += TILE_COLUMNS;
     }
 }
 
