@@ -62,18 +62,16 @@ static bool init_arrays(Ppo *ppo, const PpoSizes *sizes, Error *err) {
     size_t batch = sizes->batch > sizes->trials ? sizes->batch : sizes->trials;
     ppo->generator = generator_create(&ppo->part.policy->config, &sizes->generator, err);
     ppo->row_logprob = mem_alloc(ppo->rows, sizeof(float), err);
-    ppo->row_entropy = mem_alloc(ppo->rows, sizeof(float), err);
     ppo->row_score = mem_alloc(ppo->rows, sizeof(float), err);
     ppo->chosen = mem_alloc(batch, sizeof *ppo->chosen, err);
     ppo->keyed = mem_alloc(sizes->batch, sizeof *ppo->keyed, err);
     ppo->order = mem_alloc(most, sizeof *ppo->order, err);
-    ppo->cut = mem_alloc((size_t)ppo->config->ppo.minibatches, sizeof *ppo->cut, err);
     ppo->judged = mem_alloc(most, sizeof *ppo->judged, err);
     ppo->befores = sizes->befores;
     ppo->before = mem_alloc(sizes->befores, sizeof *ppo->before, err);
-    return ppo->generator != NULL && ppo->row_logprob != NULL && ppo->row_entropy != NULL &&
-           ppo->row_score != NULL && ppo->chosen != NULL && ppo->keyed != NULL &&
-           ppo->order != NULL && ppo->cut != NULL && ppo->judged != NULL && ppo->before != NULL &&
+    return ppo->generator != NULL && ppo->row_logprob != NULL && ppo->row_score != NULL &&
+           ppo->chosen != NULL && ppo->keyed != NULL && ppo->order != NULL && ppo->judged != NULL &&
+           ppo->before != NULL &&
            rollout_init(&ppo->rollout, sizes->batch, sizes->per_group, sizes->max_tokens, err) &&
            rollout_init(&ppo->trial, sizes->trials, 1, sizes->max_tokens, err) &&
            pack_init(&ppo->pack, ppo->rows, err) && batch_init(&ppo->ptx_batch, ppo->rows, 1, err);
@@ -89,7 +87,9 @@ bool ppo_init(Ppo *ppo, const PpoParts *parts, Error *err) {
     ppo->rows = sizes.rows;
     ppo->beta = parts->config->ppo.kl_coef;
     ppo->same_start = same_weights(parts->policy, parts->reference);
-    if (!init_models(ppo, err) || !init_arrays(ppo, &sizes, err)) {
+    if (!init_models(ppo, err) || !init_arrays(ppo, &sizes, err) ||
+        !reward_prepare(parts->source, sizes.generator.completions, err) ||
+        (parts->judge != NULL && !reward_prepare(parts->judge, sizes.generator.completions, err))) {
         ppo_done(ppo);
         return false;
     }
@@ -115,12 +115,10 @@ void ppo_done(Ppo *ppo) {
     pack_done(&ppo->pack);
     batch_done(&ppo->ptx_batch);
     free(ppo->row_logprob);
-    free(ppo->row_entropy);
     free(ppo->row_score);
     free(ppo->chosen);
     free(ppo->keyed);
     free(ppo->order);
-    free(ppo->cut);
     free(ppo->judged);
     if (ppo->dump >= 0) {
         close(ppo->dump);
@@ -135,11 +133,19 @@ static bool step(void *context, int64_t number, Metrics *metrics, Metrics *timin
 
 static bool evaluate(void *context, int64_t done, Run *run, Metrics *metrics, bool *eligible,
                      Error *err) {
-    return ppo_evaluate(context, done, run, metrics, eligible, err);
+    Ppo *ppo = context;
+    double begin = clock_seconds();
+    bool ok = ppo_evaluate(ppo, done, run, metrics, eligible, err);
+    ppo->spent[TIME_EVALUATE] += clock_seconds() - begin;
+    return ok;
 }
 
 static bool save(void *context, const char *folder, cJSON *state, Error *err) {
-    return ppo_save(context, folder, state, err);
+    Ppo *ppo = context;
+    double begin = clock_seconds();
+    bool ok = ppo_save(ppo, folder, state, err);
+    ppo->spent[TIME_SAVE] += clock_seconds() - begin;
+    return ok;
 }
 
 static bool load(void *context, const char *folder, const cJSON *state, Error *err) {

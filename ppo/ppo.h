@@ -3,9 +3,11 @@
  * Ppo: the RLHF loop (Ziegler et al. 2019; Stiennon et al. 2020; Ouyang et al. 2022, section 3.5
  * step 3).
  *
- * One iteration: sample completions from the policy; score them; log-probs of policy and frozen
- * reference and values of the critic by the training path; rewards = -beta KL at each token, the
- * score at the last; generalized advantages; passes of clipped updates; metrics.
+ * One iteration: sample completions from the policy; score them; log-probs of the frozen reference
+ * and values of the critic; rewards = -beta KL at each token, the score at the last; generalized
+ * advantages; passes of clipped updates; metrics. The log-probs of the old policy are those of the
+ * sampler, or, with ppo.old_logprobs "recompute" and always in the first iteration, those of one
+ * more pass. Only texts are allocated in the course of it, where somebody reads them.
  *
  * It works on models in memory and knows no files but those of its checkpoints, so that a test
  * can run it on a world of five tokens. The main loads the models and owns them.
@@ -55,6 +57,17 @@ typedef struct PpoBefore {
     double score;
 } PpoBefore;
 
+/* Where the time goes. */
+typedef enum PpoTime {
+    TIME_SAMPLE,
+    TIME_SCORE,
+    TIME_KNOW,   /* log-probs and values */
+    TIME_UPDATE, /* and advantages */
+    TIME_EVALUATE,
+    TIME_SAVE,
+    TIME_PARTS
+} PpoTime;
+
 typedef struct Ppo {
     PpoParts part;
     const PpoConfig *config;
@@ -69,12 +82,14 @@ typedef struct Ppo {
     Rollout rollout, trial; /* of an iteration, of an evaluation */
     Pack pack;
     Batch ptx_batch;
-    float *row_logprob, *row_entropy, *row_score; /* [rows] */
+    float *row_logprob, *row_score;               /* [rows] */
     const RolloutPrompt **chosen;                 /* prompts of the batch at hand */
     RolloutPrompt *keyed;                         /* [batch] with the epoch mixed into the key */
     size_t *order;                                /* completions in the order of a pass */
-    size_t *cut;                                  /* [minibatches] where each of a pass ends */
     double *judged;                               /* scores of the judge in an evaluation */
+    double spent[TIME_PARTS];                      /* seconds since the last iteration's end */
+    double spent_in_all[TIME_PARTS];               /* seconds of this process up to then */
+    int64_t timed;                                /* iterations in that */
     /* State that a checkpoint keeps beside weights and optimizers. */
     double beta;
     ScoreStatistics statistics;
@@ -106,11 +121,25 @@ void ppo_order(const Ppo *ppo, int64_t iteration, int64_t epoch, size_t *order);
 /* Minibatch k of a pass ends before order[this]; whole prompts. */
 size_t ppo_minibatch_end(const Ppo *ppo, size_t k);
 
-/* ppo_update.c: log-probs and entropy by `policy`, log-probs by the reference and, if wanted,
- * values, of all completions in the given order; no micro-batch reaches over cut[0], cut[1], ...
- * cut[cuts - 1] = samples. */
-bool ppo_logprobs(Ppo *ppo, Rollout *rollout, const Model *policy, bool values, const size_t *order,
-                  const size_t *cut, size_t cuts, Error *err);
+/* Whether an iteration trains the policy, and whether it asks the policy for the old log-probs. */
+bool ppo_trains_policy(const Ppo *ppo, int64_t iteration);
+bool ppo_recomputes(const Ppo *ppo, int64_t iteration);
+
+/* How far two ways of computing log-probs are apart: the sampler's and the trainer's. */
+typedef struct Drift {
+    size_t tokens;
+    double sum, largest; /* nats */
+    double sampled, trained; /* log-probs where it is largest */
+} Drift;
+void ppo_drift_add(Drift *drift, double sampled, double trained);
+/* Beyond the limit of compute.dtype, 1e-3 nats a token with FP32 and 5e-2 with BF16,
+ * ERROR_INTERNAL. */
+bool ppo_drift_check(const PpoConfig *config, const Drift *drift, Error *err);
+
+/* ppo_update.c: by the training path, for all completions: log-probs by the reference; with `old`
+ * log-probs by `policy`; with `values` the critic's. */
+bool ppo_logprobs(Ppo *ppo, Rollout *rollout, const Model *policy, bool old, bool values,
+                  Error *err);
 
 /* The passes of an iteration over the rollout. */
 typedef struct PpoUpdate {
@@ -121,6 +150,7 @@ typedef struct PpoUpdate {
     double ptx_loss;
     double policy_norm, critic_norm;
     double first_deviation; /* largest |ratio - 1| of the first minibatch */
+    Drift drift;            /* of the first minibatch, where the old log-probs are the sampler's */
     double learning_rate, critic_learning_rate;
 } PpoUpdate;
 bool ppo_update(Ppo *ppo, int64_t iteration, PpoUpdate *update, Error *err);
@@ -143,6 +173,11 @@ bool ppo_save(const Ppo *ppo, const char *folder, cJSON *state, Error *err);
 bool ppo_load(Ppo *ppo, const char *folder, const cJSON *state, Error *err);
 /* Bytes of a checkpoint. */
 uint64_t ppo_checkpoint_bytes(const Ppo *ppo);
+
+/* ppo_time.c: where the seconds of an iteration went, the evaluation and the checkpoint before it
+ * included, to the log and to timing.jsonl; those of all iterations of this process, to the log. */
+void ppo_put_time(Ppo *ppo, int64_t iteration, Metrics *timing);
+void ppo_say_time_in_all(const Ppo *ppo);
 
 /* ppo_report.c: the stage's part of report.md, from the files of the run. */
 bool ppo_report(const Ppo *ppo, const Run *run, int64_t best_step, Str *out, Error *err);

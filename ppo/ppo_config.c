@@ -22,6 +22,7 @@ static const char *const reward_estimators[] = {"k1", "k3", NULL};
 static const char *const loss_estimators[] = {"k1", "k2", "k3", NULL};
 static const char *const normalizations[] = {"none", "fixed", "reference", "running", NULL};
 static const char *const eos_rules[] = {"ignore", "replace", "subtract", NULL};
+static const char *const olds[] = {"sampler", "recompute", NULL};
 static const char *const selections[] = {"auto", "score", "judge", "last", NULL};
 
 static const Option shared_rows[] = {
@@ -77,6 +78,9 @@ static const Option ppo_rows[] = {
     INT("ppo.minibatches", ppo.minibatches, "1", 1, 1e6, "parts",
         "Minibatches of a pass, each one optimizer step; whole prompts, at most as many as "
         "prompts."),
+    CHOICE("ppo.old_logprobs", ppo.old_logprobs, "\"sampler\"", olds,
+           "Log-probabilities of the policy that sampled: \"sampler\", those recorded while "
+           "sampling; \"recompute\", by the training path, which takes one more pass."),
     FLOAT("ppo.kl_coef", ppo.kl_coef, "0.05", 0, 1e6, NULL,
           "Coefficient beta of the KL penalty in the reward (0.05: Stiennon et al. 2020); the "
           "first one when adaptive."),

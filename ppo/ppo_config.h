@@ -24,6 +24,11 @@ typedef enum ScoreNormalization {
     NORMALIZE_RUNNING,   /* by those of all scores so far */
 } ScoreNormalization;
 
+typedef enum OldLogprobs {
+    OLD_SAMPLER,   /* those that the sampler recorded */
+    OLD_RECOMPUTE, /* by the training path, one more pass of the policy an iteration */
+} OldLogprobs;
+
 typedef enum PpoSelect { SELECT_AUTO, SELECT_SCORE, SELECT_JUDGE, SELECT_LAST } PpoSelect;
 
 typedef struct PpoConfig {
@@ -41,6 +46,7 @@ typedef struct PpoConfig {
         int kl_loss_estimator;   /* KlEstimator */
         int score_normalization; /* ScoreNormalization */
         int missing_eos;         /* MissingEos */
+        int old_logprobs;        /* OldLogprobs */
         int select;              /* PpoSelect */
         double kl_coef, kl_target, kl_horizon, kl_loss;
         double score_clip, missing_eos_value;

@@ -231,12 +231,8 @@ bool ppo_evaluate(Ppo *ppo, int64_t done, Run *run, Metrics *metrics, bool *elig
         (ppo->part.judge != NULL && !rollout_score(trial, ppo->part.judge, ppo->judged, err))) {
         return false;
     }
-    for (size_t s = 0; s < trial->samples; s++) {
-        ppo->order[s] = s;
-    }
     double kl;
-    if (!ppo_logprobs(ppo, trial, policy, false, ppo->order, &trial->samples, 1, err) ||
-        !put_trial(ppo, metrics, &kl, err)) {
+    if (!ppo_logprobs(ppo, trial, policy, true, false, err) || !put_trial(ppo, metrics, &kl, err)) {
         return false;
     }
     double most = ppo->config->ppo.select_max_kl;

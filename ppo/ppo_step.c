@@ -4,9 +4,6 @@
 
 #include "ppo/ppo.h"
 
-/* Hard limit of the distance between the sampler's and the trainer's log-probs, FP32. */
-static const double drift_limit = 1e-3;
-
 void ppo_order(const Ppo *ppo, int64_t iteration, int64_t epoch, size_t *order) {
     const Rollout *rollout = &ppo->rollout;
     Random random = random_stream((uint64_t)ppo->config->settings.train.seed, RANDOM_PPO,
@@ -43,6 +40,10 @@ static size_t choose_prompts(Ppo *ppo, int64_t iteration) {
     return batch;
 }
 
+static bool needs_texts(const Ppo *ppo) {
+    return ppo->part.tokenizer != NULL && (ppo->part.source->reads_text || ppo->dump >= 0);
+}
+
 static bool sample(Ppo *ppo, int64_t iteration, Error *err) {
     const Settings *settings = &ppo->config->settings;
     size_t n = choose_prompts(ppo, iteration);
@@ -57,43 +58,24 @@ static bool sample(Ppo *ppo, int64_t iteration, Error *err) {
     };
     return rollout_sample(&ppo->rollout, ppo->generator, ppo->part.policy, ppo->chosen, n,
                           (size_t)settings->generation.samples, &sampling, ppo->part.eos, err) &&
-           (ppo->part.tokenizer == NULL || rollout_decode(&ppo->rollout, ppo->part.tokenizer, err));
+           (!needs_texts(ppo) || rollout_decode(&ppo->rollout, ppo->part.tokenizer, err));
 }
 
-/* The micro-batches are those of the first pass, so that its first minibatch recomputes these very
- * numbers. */
-static bool old_logprobs(Ppo *ppo, int64_t iteration, Error *err) {
-    size_t minibatches = (size_t)ppo->config->ppo.minibatches;
-    ppo_order(ppo, iteration, 0, ppo->order);
-    for (size_t k = 0; k < minibatches; k++) {
-        ppo->cut[k] = ppo_minibatch_end(ppo, k);
+/* Log-probs of old policy and reference, values. */
+static bool know(Ppo *ppo, int64_t iteration, Drift *drift, Error *err) {
+    Rollout *rollout = &ppo->rollout;
+    bool old = ppo_recomputes(ppo, iteration);
+    if (!ppo_logprobs(ppo, rollout, ppo->part.policy, old, true, err)) {
+        return false;
     }
-    return ppo_logprobs(ppo, &ppo->rollout, ppo->part.policy, true, ppo->order, ppo->cut,
-                        minibatches, err);
-}
-
-static bool check_drift(const Rollout *rollout, Metrics *metrics, Error *err) {
-    double sum = 0, largest = 0;
-    size_t worst = 0;
+    if (!old) {
+        memcpy(rollout->old, rollout->sampled, rollout->actions * sizeof(float));
+        return true;
+    }
     for (size_t a = 0; a < rollout->actions; a++) {
-        double distance = fabs((double)rollout->sampled[a] - (double)rollout->old[a]);
-        sum += distance;
-        if (!(distance <= largest)) {
-            largest = distance;
-            worst = a;
-        }
+        ppo_drift_add(drift, rollout->sampled[a], rollout->old[a]);
     }
-    metrics_put(metrics, "val/sampler_drift", sum / (double)rollout->actions);
-    metrics_put(metrics, "val/sampler_drift_max", largest);
-    if (!(largest <= drift_limit)) {
-        return error_set(err, ERROR_INTERNAL,
-                         "the sampler gave a token the log-probability %.9g and the training path "
-                         "%.9g, %.3g nats apart, expected at most %g; please report this with the "
-                         "model's config.json",
-                         (double)rollout->sampled[worst], (double)rollout->old[worst], largest,
-                         drift_limit);
-    }
-    return true;
+    return ppo_drift_check(ppo->config, drift, err);
 }
 
 static bool check_first_kl(const Rollout *rollout, Error *err) {
@@ -229,54 +211,66 @@ static void put_update(const Ppo *ppo, const PpoUpdate *update, Metrics *metrics
     metrics_put(metrics, "lr", update->learning_rate);
 }
 
+static void put_drift(const Drift *drift, Metrics *metrics) {
+    metrics_put(metrics, "val/sampler_drift", drift->sum / (double)drift->tokens);
+    metrics_put(metrics, "val/sampler_drift_max", drift->largest);
+}
+
+/* The samples are too far from the reference: the run ends. */
+static bool too_far(const Ppo *ppo, int64_t iteration, double kl) {
+    double most = ppo->config->ppo.stop_kl;
+    if (most <= 0 || kl <= most) {
+        return false;
+    }
+    if (ppo->part.log != NULL) {
+        log_warn(ppo->part.log,
+                 "the samples of iteration %lld are %.2f nats from the reference, more than "
+                 "ppo.stop_kl = %g",
+                 (long long)iteration + 1, kl, most);
+    }
+    return true;
+}
+
+/* Seconds since *mark, which moves to now. */
+static double lap(double *mark) {
+    double before = *mark;
+    *mark = clock_seconds();
+    return *mark - before;
+}
+
 bool ppo_step(Ppo *ppo, int64_t iteration, Metrics *metrics, Metrics *timing, bool *finished,
               Error *err) {
     Rollout *rollout = &ppo->rollout;
-    double begin = clock_seconds();
+    Drift drift = {0};
+    PpoUpdate update = {0};
+    double mark = clock_seconds();
     if (!sample(ppo, iteration, err)) {
         return false;
     }
-    double sampled = clock_seconds();
+    ppo->spent[TIME_SAMPLE] = lap(&mark);
     if (!rollout_score(rollout, ppo->part.source, rollout->raw_score, err)) {
         return false;
     }
-    double scored = clock_seconds();
-    if (!old_logprobs(ppo, iteration, err) || !check_drift(rollout, metrics, err) ||
+    ppo->spent[TIME_SCORE] = lap(&mark);
+    if (!know(ppo, iteration, &drift, err) ||
         (iteration == 0 && ppo->same_start && !check_first_kl(rollout, err))) {
         return false;
     }
-    double known = clock_seconds();
+    ppo->spent[TIME_KNOW] = lap(&mark);
     normalize_scores(ppo, iteration);
     advantages(ppo);
     double kl = put_objective(ppo, metrics);
-    if (!ppo_dump(ppo, iteration, err)) {
+    if (!ppo_dump(ppo, iteration, err) || !ppo_update(ppo, iteration, &update, err)) {
         return false;
     }
-    PpoUpdate update = {0};
-    if (!ppo_update(ppo, iteration, &update, err)) {
-        return false;
-    }
+    put_drift(drift.tokens > 0 ? &drift : &update.drift, metrics);
     put_update(ppo, &update, metrics);
     if (ppo->config->ppo.kl_target > 0) {
         ppo->beta = ppo_adapt_beta(ppo->beta, kl, ppo->config->ppo.kl_target,
                                    ppo->config->ppo.kl_horizon, rollout->samples);
     }
-    double stop_kl = ppo->config->ppo.stop_kl;
-    if (stop_kl > 0 && kl > stop_kl) {
-        *finished = true;
-        if (ppo->part.log != NULL) {
-            log_warn(ppo->part.log,
-                     "the samples of iteration %lld are %.2f nats from the reference, more than "
-                     "ppo.stop_kl = %g",
-                     (long long)iteration + 1, kl, stop_kl);
-        }
-    }
-    double end = clock_seconds();
-    metrics_put(timing, "rollout_seconds", sampled - begin);
-    metrics_put(timing, "score_seconds", scored - sampled);
-    metrics_put(timing, "logprob_seconds", known - scored);
-    metrics_put(timing, "update_seconds", end - known);
-    metrics_put(timing, "rollout_tokens_per_second",
-                (double)rollout->actions / fmax(sampled - begin, 1e-9));
+    *finished = too_far(ppo, iteration, kl) || *finished;
+    ppo->spent[TIME_UPDATE] = lap(&mark);
+    ppo_put_time(ppo, iteration, timing);
     return true;
 }

@@ -4,49 +4,9 @@
 
 #include "ppo/ppo.h"
 
-/* How far a ratio of an iteration's first minibatch may be from 1. */
+/* How far a ratio of an iteration's first minibatch may be from 1 where the training path gave both
+ * log-probs. */
 static const double ratio_limit = 1e-5;
-
-bool ppo_logprobs(Ppo *ppo, Rollout *rollout, const Model *policy, bool values, const size_t *order,
-                  const size_t *cut, size_t cuts, Error *err) {
-    const Pack *pack = &ppo->pack;
-    bool shared = ppo->part.critic == NULL;
-    float bias = shared ? 0 : ppo->part.critic->config.reward_bias;
-    size_t next = 0;
-    for (size_t k = 0; k < cuts; k++) {
-        while (next < cut[k]) {
-            if (!pack_fill(&ppo->pack, rollout, order, cut[k], &next, err)) {
-                return false;
-            }
-            size_t rows = pack->batch.tokens;
-            PerToken own = {.logprob = ppo->row_logprob,
-                            .entropy = ppo->row_entropy,
-                            .score = values && shared ? ppo->row_score : NULL};
-            model_forward(policy, ppo->policy_space, &pack->batch, &own);
-            for (size_t r = 0; r < rows; r++) {
-                size_t a = pack->action[r];
-                if (a != PACK_NO_ACTION) {
-                    rollout->old[a] = ppo->row_logprob[r];
-                    rollout->entropy[a] = ppo->row_entropy[r];
-                }
-            }
-            PerToken reference = {.logprob = ppo->row_logprob};
-            model_forward(ppo->part.reference, ppo->reference_space, &pack->batch, &reference);
-            if (values && !shared) {
-                PerToken critic = {.score = ppo->row_score};
-                model_forward(ppo->part.critic, ppo->critic_space, &pack->batch, &critic);
-            }
-            for (size_t r = 0; r < rows; r++) {
-                size_t a = pack->action[r];
-                if (a != PACK_NO_ACTION) {
-                    rollout->reference[a] = ppo->row_logprob[r];
-                    rollout->value[a] = values ? ppo->row_score[r] + bias : 0;
-                }
-            }
-        }
-    }
-    return true;
-}
 
 /* What the row functions need. */
 typedef struct RowContext {
@@ -57,6 +17,7 @@ typedef struct RowContext {
     double bias;          /* of the critic */
     PpoStats policy, value;
     double deviation; /* largest |ratio - 1| */
+    Drift drift;      /* of the log-probs at hand to the old ones */
 } RowContext;
 
 static void value_row(RowContext *context, size_t a, float score, float *gradient) {
@@ -86,6 +47,7 @@ static void policy_rows(void *pointer, size_t n, const size_t *row, const PerTok
         if (!(deviation <= context->deviation)) {
             context->deviation = deviation;
         }
+        ppo_drift_add(&context->drift, old, logp);
         ppo_policy_loss(logp, old, rollout->advantage[a], config->ppo.clip, context->weight,
                         &gradient->logprob[i], &context->policy);
         if (config->ppo.kl_loss > 0) {
@@ -240,9 +202,25 @@ static bool mix_ptx(Ppo *ppo, int64_t iteration, int64_t epoch, size_t k, size_t
     return true;
 }
 
+/* The first minibatch sees the weights that sampled: its log-probs are the old ones, exactly where
+ * the training path gave them, within the drift's limit where the sampler did. */
+static bool check_first(const Ppo *ppo, int64_t iteration, const RowContext *context,
+                        PpoUpdate *update, Error *err) {
+    update->first_deviation = context->deviation;
+    if (!ppo_recomputes(ppo, iteration)) {
+        update->drift = context->drift;
+        return ppo_drift_check(ppo->config, &update->drift, err);
+    }
+    return context->deviation <= ratio_limit ||
+           error_set(err, ERROR_INTERNAL,
+                     "a ratio of iteration %lld's first minibatch is %.3g away from 1, expected at "
+                     "most %g; please report this with the model's config.json",
+                     (long long)iteration + 1, context->deviation, ratio_limit);
+}
+
 bool ppo_update(Ppo *ppo, int64_t iteration, PpoUpdate *update, Error *err) {
     const PpoConfig *config = ppo->config;
-    bool policy = ppo->part.critic == NULL || iteration >= config->ppo.critic_warmup;
+    bool policy = ppo_trains_policy(ppo, iteration);
     double peak = config->settings.train.learning_rate, own = config->ppo.critic_learning_rate;
     update->learning_rate = rate(ppo, peak, iteration);
     update->critic_learning_rate = rate(ppo, own > 0 ? own : peak, iteration);
@@ -256,16 +234,8 @@ bool ppo_update(Ppo *ppo, int64_t iteration, PpoUpdate *update, Error *err) {
             if (!minibatch(ppo, ppo->order, first, last, policy, &context, err)) {
                 return false;
             }
-            if (seen == 0) {
-                update->first_deviation = context.deviation;
-                if (!(context.deviation <= ratio_limit)) {
-                    return error_set(
-                        err, ERROR_INTERNAL,
-                        "a ratio of iteration %lld's first minibatch is %.3g away from "
-                        "1, expected at most %g; please report this with the model's "
-                        "config.json",
-                        (long long)iteration + 1, context.deviation, ratio_limit);
-                }
+            if (seen == 0 && !check_first(ppo, iteration, &context, update, err)) {
+                return false;
             }
             seen++;
             add_means(update, &context);

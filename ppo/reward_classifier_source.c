@@ -32,11 +32,18 @@ static double log_probability(const float *logit, size_t labels, size_t label) {
     return logit[label] - largest - log(sum);
 }
 
+static bool classifier_prepare(RewardSource *source, size_t most, Error *err) {
+    ClassifierSource *self = (ClassifierSource *)source;
+    size_t numbers = mem_mul(most, self->pass.model.config.labels);
+    return mem_reserve(&self->logit, &self->capacity, numbers, sizeof *self->logit, err) &&
+           reward_pass_prepare(&self->pass, err);
+}
+
 static bool classifier_score(RewardSource *source, const RewardItem *item, size_t n, double *score,
                              Error *err) {
     ClassifierSource *self = (ClassifierSource *)source;
     size_t labels = self->pass.model.config.labels;
-    if (!mem_reserve(&self->logit, &self->capacity, mem_mul(n, labels), sizeof *self->logit, err) ||
+    if (!classifier_prepare(source, n, err) ||
         !reward_pass_run(&self->pass, item, n, self->logit, err)) {
         return false;
     }
@@ -90,13 +97,18 @@ RewardSource *reward_classifier_source(const char *folder, const char *label,
     Str name = {0};
     str_appendf(&name, "the classifier %s", folder);
     self->source = (RewardSource){
-        .name = str_take(&name, err), .score = classifier_score, .free = classifier_free};
+        .name = str_take(&name, err),
+        .score = classifier_score,
+        .prepare = classifier_prepare,
+        .free = classifier_free,
+    };
     self->output = output;
     if (self->source.name == NULL || !reward_pass_open(&self->pass, folder, 0, context, err) ||
         !find_label(&self->pass.model.config, folder, label, &self->label, err)) {
         classifier_free(&self->source);
         return NULL;
     }
+    self->source.reads_text = self->pass.tokenizer != NULL;
     self->source.weights = reward_pass_weights(&self->pass);
     self->source.work = reward_pass_work(&self->pass);
     self->source.longest = reward_pass_longest(&self->pass);

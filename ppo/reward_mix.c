@@ -14,6 +14,15 @@ typedef struct MixSource {
     size_t capacity;
 } MixSource;
 
+static bool mix_prepare(RewardSource *source, size_t most, Error *err) {
+    MixSource *self = (MixSource *)source;
+    bool ok = mem_reserve(&self->score, &self->capacity, most, sizeof *self->score, err);
+    for (size_t k = 0; ok && k < self->count; k++) {
+        ok = reward_prepare(self->part[k], most, err);
+    }
+    return ok;
+}
+
 static bool mix_score(RewardSource *source, const RewardItem *item, size_t n, double *score,
                       Error *err) {
     MixSource *self = (MixSource *)source;
@@ -47,7 +56,7 @@ static void mix_free(RewardSource *source) {
 RewardSource *reward_mix(RewardSource **source, const double *weight, size_t count, Error *err) {
     MixSource *self = mem_alloc(1, sizeof *self, err);
     if (self != NULL) {
-        self->source = (RewardSource){.score = mix_score, .free = mix_free};
+        self->source = (RewardSource){.score = mix_score, .prepare = mix_prepare, .free = mix_free};
         self->source.name = mem_strdup("weighted sum of rewards", err);
         self->part = mem_alloc(count, sizeof(RewardSource *), err);
         self->weight = mem_alloc(count, sizeof *weight, err);
@@ -68,6 +77,7 @@ RewardSource *reward_mix(RewardSource **source, const double *weight, size_t cou
         self->weight[k] = weight[k];
         self->source.weights += source[k]->weights;
         self->source.work += source[k]->work;
+        self->source.reads_text = self->source.reads_text || source[k]->reads_text;
         size_t longest = source[k]->longest;
         if (longest > 0 && (self->source.longest == 0 || longest < self->source.longest)) {
             self->source.longest = longest;

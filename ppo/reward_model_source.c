@@ -12,10 +12,16 @@ typedef struct ModelSource {
     size_t capacity;
 } ModelSource;
 
+static bool model_prepare(RewardSource *source, size_t most, Error *err) {
+    ModelSource *self = (ModelSource *)source;
+    return mem_reserve(&self->score, &self->capacity, most, sizeof *self->score, err) &&
+           reward_pass_prepare(&self->pass, err);
+}
+
 static bool model_score(RewardSource *source, const RewardItem *item, size_t n, double *score,
                         Error *err) {
     ModelSource *self = (ModelSource *)source;
-    if (!mem_reserve(&self->score, &self->capacity, n, sizeof *self->score, err) ||
+    if (!model_prepare(source, n, err) ||
         !reward_pass_run(&self->pass, item, n, self->score, err)) {
         return false;
     }
@@ -43,13 +49,18 @@ static RewardSource *create(const char *folder, Model *model, const RewardContex
     Str name = {0};
     str_appendf(&name, "the reward model %s", folder);
     self->source = (RewardSource){
-        .name = str_take(&name, err), .score = model_score, .free = model_source_free};
+        .name = str_take(&name, err),
+        .score = model_score,
+        .prepare = model_prepare,
+        .free = model_source_free,
+    };
     if (self->source.name == NULL ||
         !(model == NULL ? reward_pass_open(&self->pass, folder, 1, context, err)
                         : reward_pass_take(&self->pass, model, context, err))) {
         model_source_free(&self->source);
         return NULL;
     }
+    self->source.reads_text = self->pass.tokenizer != NULL;
     self->source.weights = reward_pass_weights(&self->pass);
     self->source.work = reward_pass_work(&self->pass);
     self->source.longest = reward_pass_longest(&self->pass);

@@ -94,15 +94,21 @@ size_t reward_pass_longest(const RewardPass *pass) {
     return pass->tokenizer == NULL ? pass->model.config.context - 1 : 0;
 }
 
-static bool prepare(RewardPass *pass, Error *err) {
+static bool reserve(Tokens *tokens, size_t count, Error *err) {
+    return mem_reserve(&tokens->id, &tokens->capacity, count, sizeof *tokens->id, err);
+}
+
+bool reward_pass_prepare(RewardPass *pass, Error *err) {
     if (pass->workspace != NULL) {
         return true;
     }
+    size_t longest = pass->model.config.context + 1;
     WorkspacePlan plan = plan_of(pass);
     pass->score = mem_alloc(mem_mul(pass->rows, pass->model.config.labels), sizeof(float), err);
     pass->last = mem_alloc(pass->rows, sizeof *pass->last, err);
     pass->items = pass->rows;
-    if (pass->score == NULL || pass->last == NULL ||
+    if (pass->score == NULL || pass->last == NULL || !reserve(&pass->prompt, longest, err) ||
+        !reserve(&pass->completion, longest, err) ||
         !batch_init(&pass->batch, pass->rows, pass->rows, err)) {
         return false;
     }
@@ -158,7 +164,7 @@ static void flush(RewardPass *pass, size_t items, float *out) {
 }
 
 bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *out, Error *err) {
-    if (!prepare(pass, err)) {
+    if (!reward_pass_prepare(pass, err)) {
         return false;
     }
     size_t labels = pass->model.config.labels;

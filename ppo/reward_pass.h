@@ -17,7 +17,7 @@ typedef struct RewardPass {
     Layout layout;        /* of its own, with a tokenizer of its own */
     int32_t eos;          /* appended to unfinished completions, -1: none */
     size_t rows;          /* of the largest batch */
-    Workspace *workspace; /* made at the first run */
+    Workspace *workspace; /* NULL until it is prepared */
     Batch batch;
     float *score;              /* [rows * labels] */
     size_t *last;              /* [items of a batch] row of each item's last id */
@@ -32,7 +32,9 @@ bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
 bool reward_pass_take(RewardPass *pass, Model *model, const RewardContext *context, Error *err);
 void reward_pass_close(RewardPass *pass);
 
-/* Bytes of weights; bytes that the first run will allocate. */
+/* Takes the memory of a run; the first run does it else. */
+bool reward_pass_prepare(RewardPass *pass, Error *err);
+/* Bytes of weights; bytes that preparing will allocate. */
 size_t reward_pass_weights(const RewardPass *pass);
 size_t reward_pass_work(const RewardPass *pass);
 /* Most ids of the policy's tokenizer it can read, one place kept for EOS; 0 if it reads text. */

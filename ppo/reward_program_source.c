@@ -315,6 +315,7 @@ RewardSource *reward_program_source(const char *const *argv, size_t batch, doubl
     str_appendf(&name, "the reward program %s", argv[0]);
     self->source =
         (RewardSource){.name = str_take(&name, err), .score = program_score, .free = program_free};
+    self->source.reads_text = true;
     self->batch = batch;
     self->timeout = timeout;
     self->to = self->from = -1;

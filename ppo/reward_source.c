@@ -23,6 +23,10 @@ bool reward_score(RewardSource *source, const RewardItem *item, size_t n, double
     return true;
 }
 
+bool reward_prepare(RewardSource *source, size_t most, Error *err) {
+    return source->prepare == NULL || source->prepare(source, most, err);
+}
+
 void reward_source_free(RewardSource *source) {
     if (source != NULL) {
         source->free(source);
@@ -73,6 +77,7 @@ RewardSource *reward_function_source(RewardFunction *function, void *function_co
     }
     self->source = (RewardSource){
         .name = mem_strdup("reward function", err), .score = function_score, .free = function_free};
+    self->source.reads_text = true;
     self->function = function;
     self->context = function_context;
     if (self->source.name == NULL) {

@@ -38,15 +38,20 @@ struct RewardSource {
      * read. */
     bool (*score)(RewardSource *source, const RewardItem *item, size_t n, double *score,
                   Error *err);
+    /* Takes the memory that scoring `most` completions needs; may be NULL. */
+    bool (*prepare)(RewardSource *source, size_t most, Error *err);
     void (*free)(RewardSource *source);
     size_t weights; /* bytes that it holds from the beginning */
     size_t work;    /* bytes that it will allocate */
+    bool reads_text; /* items must have one */
     /* Most ids of prompt and completion together, when it reads the policy's ids; 0: no limit. */
     size_t longest;
 };
 
 bool reward_score(RewardSource *source, const RewardItem *item, size_t n, double *score,
                   Error *err);
+/* After it, scoring at most `most` completions of ids at once allocates nothing. */
+bool reward_prepare(RewardSource *source, size_t most, Error *err);
 void reward_source_free(RewardSource *source); /* NULL is fine */
 
 /* What the sources of a run share. */

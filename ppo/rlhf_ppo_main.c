@@ -27,6 +27,7 @@ static bool train(const PpoParts *parts, const OptionOrigins *origins, Log *log,
     stage.context = &ppo;
     bool ok = ppo_dump_open(&ppo, err) &&
               stage_train(&ppo_program, ppo.config, origins, &options, &stage, log, err);
+    ppo_say_time_in_all(&ppo);
     ppo_done(&ppo);
     return ok;
 }

@@ -11,7 +11,8 @@ enum { FLOAT_ARRAYS = 9 };
 size_t rollout_bytes(size_t groups, size_t per_group, size_t most_tokens) {
     size_t samples = mem_mul(groups, per_group), actions = mem_mul(samples, most_tokens);
     return mem_add(mem_mul(actions, FLOAT_ARRAYS * sizeof(float) + sizeof(int32_t)),
-                   mem_mul(samples, 2 * sizeof(double) + sizeof(size_t) + sizeof(char *) + 1));
+                   mem_mul(samples, 2 * sizeof(double) + sizeof(size_t) + sizeof(char *) +
+                                        sizeof(Str) + sizeof(RewardItem) + 1));
 }
 
 bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most_tokens,
@@ -26,13 +27,16 @@ bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most
     rollout->start = mem_alloc(mem_add(samples, 1), sizeof *rollout->start, err);
     rollout->finished = mem_alloc(samples, sizeof *rollout->finished, err);
     rollout->text = mem_alloc(samples, sizeof *rollout->text, err);
+    rollout->texts = mem_alloc(samples, sizeof *rollout->texts, err);
+    rollout->item = mem_alloc(samples, sizeof *rollout->item, err);
     rollout->raw_score = mem_alloc(samples, sizeof *rollout->raw_score, err);
     rollout->score = mem_alloc(samples, sizeof *rollout->score, err);
     rollout->action = mem_alloc(actions, sizeof *rollout->action, err);
     rollout->slab = mem_alloc(mem_mul(actions, FLOAT_ARRAYS), sizeof(float), err);
     if (rollout->prompt == NULL || rollout->asked == NULL || rollout->start == NULL ||
-        rollout->finished == NULL || rollout->text == NULL || rollout->raw_score == NULL ||
-        rollout->score == NULL || rollout->action == NULL || rollout->slab == NULL) {
+        rollout->finished == NULL || rollout->text == NULL || rollout->texts == NULL ||
+        rollout->item == NULL || rollout->raw_score == NULL || rollout->score == NULL ||
+        rollout->action == NULL || rollout->slab == NULL) {
         rollout_done(rollout);
         return false;
     }
@@ -47,20 +51,17 @@ bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most
     return true;
 }
 
-static void clear_text(Rollout *rollout) {
-    for (size_t s = 0; rollout->text != NULL && s < rollout->most_samples; s++) {
-        free(rollout->text[s]);
-        rollout->text[s] = NULL;
-    }
-}
-
 void rollout_done(Rollout *rollout) {
-    clear_text(rollout);
+    for (size_t s = 0; rollout->texts != NULL && s < rollout->most_samples; s++) {
+        str_done(&rollout->texts[s]);
+    }
     free(rollout->prompt);
     free(rollout->asked);
     free(rollout->start);
     free(rollout->finished);
     free(rollout->text);
+    free(rollout->texts);
+    free(rollout->item);
     free(rollout->raw_score);
     free(rollout->score);
     free(rollout->action);
@@ -73,7 +74,6 @@ bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
                     const Sampling *sampling, int32_t eos, Error *err) {
     size_t samples = n * per_group;
     CHECK(n <= rollout->most_groups && samples <= rollout->most_samples);
-    clear_text(rollout);
     for (size_t i = 0; i < n; i++) {
         rollout->prompt[i] = prompt[i];
         rollout->asked[i] =
@@ -97,6 +97,8 @@ bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
         rollout->start[s] = at;
         memcpy(rollout->action + at, completion[s].id, count * sizeof(int32_t));
         memcpy(rollout->sampled + at, completion[s].logprob, count * sizeof(float));
+        memcpy(rollout->entropy + at, completion[s].entropy, count * sizeof(float));
+        rollout->text[s] = NULL;
         at += count;
         rollout->finished[s] = eos >= 0 && completion[s].id[count - 1] == eos;
     }
@@ -107,30 +109,22 @@ bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
 
 bool rollout_decode(Rollout *rollout, const Tokenizer *tokenizer, Error *err) {
     for (size_t s = 0; s < rollout->samples; s++) {
-        Str text = {0};
+        Str *text = &rollout->texts[s];
         size_t from = rollout->start[s], count = rollout->start[s + 1] - from;
-        str_append(&text, "");
-        if (!tokenizer_decode(tokenizer, rollout->action + from, count, true, true, &text, err)) {
-            str_done(&text);
+        str_clear(text);
+        if (!tokenizer_decode(tokenizer, rollout->action + from, count, true, true, text, err) ||
+            !str_ok(text, err)) {
             return false;
         }
-        free(rollout->text[s]);
-        rollout->text[s] = str_take(&text, err);
-        if (rollout->text[s] == NULL) {
-            return false;
-        }
+        rollout->text[s] = str_text(text);
     }
     return true;
 }
 
-bool rollout_score(const Rollout *rollout, RewardSource *source, double *score, Error *err) {
-    RewardItem *item = mem_alloc(rollout->samples, sizeof *item, err);
-    if (item == NULL) {
-        return false;
-    }
+bool rollout_score(Rollout *rollout, RewardSource *source, double *score, Error *err) {
     for (size_t s = 0; s < rollout->samples; s++) {
         const RolloutPrompt *prompt = rollout->prompt[s / rollout->per_group];
-        item[s] = (RewardItem){
+        rollout->item[s] = (RewardItem){
             .message = prompt->message,
             .messages = prompt->messages,
             .prompt = prompt->id,
@@ -142,9 +136,7 @@ bool rollout_score(const Rollout *rollout, RewardSource *source, double *score, 
             .group = s / rollout->per_group,
         };
     }
-    bool ok = reward_score(source, item, rollout->samples, score, err);
-    free(item);
-    return ok;
+    return reward_score(source, rollout->item, rollout->samples, score, err);
 }
 
 bool pack_init(Pack *pack, size_t rows, Error *err) {
@@ -185,37 +177,65 @@ static bool add_completion(Pack *pack, const Rollout *rollout, size_t s, size_t 
                      NULL, err);
 }
 
+static size_t sample_at(const size_t *order, size_t i) {
+    return order == NULL ? i : order[i];
+}
+
+/* Rows that sample number i of the order adds behind number i - 1 of the same pack. */
+static size_t rows_after(const Rollout *rollout, const size_t *order, size_t i, bool first) {
+    size_t s = sample_at(order, i), g = s / rollout->per_group;
+    size_t T = rollout->start[s + 1] - rollout->start[s], P = rollout->prompt[g]->count;
+    bool follows = !first && P > 1 && g == sample_at(order, i - 1) / rollout->per_group;
+    return follows ? T : P + T - 1;
+}
+
+/* Rows of a pack when the samples from `next` are shared evenly among as few packs as hold them. */
+static size_t even_share(const Pack *pack, const Rollout *rollout, const size_t *order, size_t n,
+                         size_t next) {
+    size_t rows = 0;
+    for (size_t i = next; i < n; i++) {
+        rows += rows_after(rollout, order, i, i == next);
+    }
+    size_t packs = (rows + pack->rows - 1) / pack->rows;
+    return (rows + packs - 1) / packs;
+}
+
+/* Adds sample s; *prefix is the sequence of its prompt if the one before it shares that. */
+static bool add_sample(Pack *pack, const Rollout *rollout, size_t s, bool follows, size_t *prefix,
+                       Error *err) {
+    const RolloutPrompt *prompt = rollout->prompt[s / rollout->per_group];
+    bool shared = rollout->per_group > 1 && prompt->count > 1;
+    if (shared && !follows) {
+        size_t row = pack->batch.tokens;
+        for (size_t t = 0; t + 1 < prompt->count; t++) {
+            pack->action[row + t] = PACK_NO_ACTION;
+        }
+        if (!batch_add(&pack->batch, prompt->id, NULL, prompt->count - 1, BATCH_NO_PREFIX,
+                       prompt->key, prefix, err)) {
+            return false;
+        }
+    }
+    return add_completion(pack, rollout, s, shared ? prompt->count - 1 : 0,
+                          shared ? (int32_t)*prefix : BATCH_NO_PREFIX, err);
+}
+
 bool pack_fill(Pack *pack, const Rollout *rollout, const size_t *order, size_t n, size_t *next,
                Error *err) {
     batch_clear(&pack->batch);
+    size_t share = *next < n ? even_share(pack, rollout, order, n, *next) : 0;
     size_t group = SIZE_MAX, prefix = 0;
-    while (*next < n) {
-        size_t s = order[*next], g = s / rollout->per_group;
-        const RolloutPrompt *prompt = rollout->prompt[g];
-        size_t T = rollout->start[s + 1] - rollout->start[s];
-        bool shared = rollout->per_group > 1 && prompt->count > 1;
-        bool follows = shared && g == group;
-        size_t need = follows ? T : prompt->count + T - 1;
-        if (pack->batch.tokens + need > pack->rows) {
-            CHECK(pack->batch.tokens > 0);
+    for (; *next < n; *next += 1) {
+        size_t s = sample_at(order, *next), g = s / rollout->per_group;
+        size_t rows = pack->batch.tokens;
+        if (rows + rows_after(rollout, order, *next, rows == 0) > pack->rows ||
+            (rows >= share && g != group)) {
+            CHECK(rows > 0);
             break;
         }
-        if (shared && !follows) {
-            size_t row = pack->batch.tokens;
-            for (size_t t = 0; t + 1 < prompt->count; t++) {
-                pack->action[row + t] = PACK_NO_ACTION;
-            }
-            if (!batch_add(&pack->batch, prompt->id, NULL, prompt->count - 1, BATCH_NO_PREFIX,
-                           prompt->key, &prefix, err)) {
-                return false;
-            }
-        }
-        if (!add_completion(pack, rollout, s, shared ? prompt->count - 1 : 0,
-                            shared ? (int32_t)prefix : BATCH_NO_PREFIX, err)) {
+        if (!add_sample(pack, rollout, s, g == group, &prefix, err)) {
             return false;
         }
         group = g;
-        *next += 1;
     }
     return true;
 }

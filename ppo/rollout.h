@@ -35,17 +35,19 @@ typedef struct Rollout {
     const RolloutPrompt **prompt; /* [groups] */
     size_t *start;                /* [samples + 1] */
     bool *finished;               /* [samples] ends in EOS */
-    char **text;                  /* [samples] without special tokens, owned; NULL: no text */
+    const char **text;            /* [samples] without special tokens; NULL: no text */
     double *raw_score, *score;    /* [samples] as the source gave it; as the policy is paid */
     int32_t *action;              /* [actions] */
     float *sampled;               /* [actions] log-prob by the sampler */
     float *old, *reference;       /* [actions] log-probs by the training path */
-    float *entropy;               /* [actions] of the policy's distribution */
+    float *entropy;               /* [actions] of the distribution sampled from */
     float *value;                 /* [actions] critic, before the action */
     float *kl, *reward, *advantage, *returns; /* [actions] */
     size_t most_groups, most_samples, most_actions;
-    Prompt *asked; /* [groups] as the generator takes them */
-    float *slab;   /* owned: the float arrays */
+    Prompt *asked;    /* [groups] as the generator takes them */
+    RewardItem *item; /* [samples] as a source takes them */
+    Str *texts;       /* [samples] what text points to */
+    float *slab;      /* owned: the float arrays */
 } Rollout;
 
 /* Room for groups prompts with per_group completions of at most most_tokens ids. */
@@ -54,16 +56,17 @@ bool rollout_init(Rollout *rollout, size_t groups, size_t per_group, size_t most
 void rollout_done(Rollout *rollout);
 size_t rollout_bytes(size_t groups, size_t per_group, size_t most_tokens);
 
-/* Samples per_group completions of each of the n prompts. eos >= 0 ends a completion. */
+/* Samples per_group completions of each of the n prompts: actions, log-probs and entropies by the
+ * sampler; no texts. eos >= 0 ends a completion. */
 bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
                     const RolloutPrompt *const *prompt, size_t n, size_t per_group,
                     const Sampling *sampling, int32_t eos, Error *err);
 
-/* Texts of all completions. */
+/* Texts of all completions, good until the next sampling; memory is kept from one to the next. */
 bool rollout_decode(Rollout *rollout, const Tokenizer *tokenizer, Error *err);
 
 /* Scores of all completions by a source. */
-bool rollout_score(const Rollout *rollout, RewardSource *source, double *score, Error *err);
+bool rollout_score(Rollout *rollout, RewardSource *source, double *score, Error *err);
 
 #define PACK_NO_ACTION SIZE_MAX
 
@@ -78,8 +81,10 @@ typedef struct Pack {
 bool pack_init(Pack *pack, size_t rows, Error *err);
 void pack_done(Pack *pack);
 
-/* Fills the emptied pack with completions order[*next], order[*next + 1], ... as long as the
- * budget lasts and moves *next on; one completion with its prompt must fit. */
+/* Fills the emptied pack with completions order[*next], order[*next + 1], ... (order NULL: *next,
+ * *next + 1, ...), n being the end, and moves *next on. One completion with its prompt must fit. As
+ * few packs as the budget allows take about equally many rows each, and split no prompt's
+ * completions where that can be had. */
 bool pack_fill(Pack *pack, const Rollout *rollout, const size_t *order, size_t n, size_t *next,
                Error *err);
 
