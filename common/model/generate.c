@@ -83,7 +83,7 @@ static size_t pieces(Generator *g, Arena *arena) {
     /* Hidden rows: of the active rows, then one for each live prompt. */
     piece(arena, &cost, &g->hidden, mem_mul(2 * g->rows, width), sizeof(float));
     piece(arena, &cost, &g->logits, mem_mul(g->head_rows, g->vocabulary), sizeof(float));
-    piece(arena, &cost, &g->probability, mem_mul(threads, g->vocabulary), sizeof(float));
+    piece(arena, &cost, &g->plain, mem_mul(threads, g->vocabulary), sizeof(float));
     piece(arena, &cost, &g->weight, mem_mul(threads, g->vocabulary), sizeof(float));
     piece(arena, &cost, &g->order, mem_mul(threads, g->vocabulary), sizeof(uint32_t));
     piece(arena, &cost, &g->draw, g->rows, sizeof(SamplingDraw));
@@ -311,7 +311,7 @@ static void draw_rows(void *context, size_t begin, size_t end, int thread) {
     const Job *job = draw->job;
     const Generator *g = job->g;
     size_t vocabulary = g->vocabulary, offset = (size_t)thread * vocabulary;
-    SamplingScratch scratch = {g->weight + offset, g->order + offset, g->probability + offset};
+    SamplingScratch scratch = {g->weight + offset, g->order + offset, g->plain + offset};
     for (size_t i = begin; i < end; i++) {
         const Row *row = &g->row[draw->first + i];
         size_t count = row->completion->count;

@@ -99,20 +99,21 @@ typedef struct SamplingHistory {
 } SamplingHistory;
 
 typedef struct SamplingScratch {
-    float *weight;      /* [V] */
-    uint32_t *order;    /* [V] */
-    float *probability; /* [V]; of sampling_draw alone */
+    float *weight;   /* [V] */
+    uint32_t *order; /* [V] */
+    float *plain;    /* [V]; of sampling_draw alone */
 } SamplingScratch;
 
-/* The filters alone: logits[V] are overwritten by probabilities after repetition penalty, masked
- * EOS, temperature, top-k, top-p and min-p, in Hugging Face's order. Equal logits at the edge of
+/* The filters alone: logits[V] are overwritten by probabilities after temperature, repetition
+ * penalty, masked EOS, top-k, top-p and min-p, as Hugging Face has them. Equal logits at the edge of
  * top-k are all kept; at the edge of top-p the lower ids are. greedy: all on the largest (of a tie,
  * the lowest id). history may be NULL: no penalty, no mask. */
 void sampling_distribution(const Sampling *sampling, const SamplingHistory *history, float *logits,
                            size_t vocabulary, const SamplingScratch *scratch);
 
-/* The id at u in [0, 1) of the cumulated probabilities in the order of ids, summed in double. */
-int32_t sampling_pick(const float *probability, size_t vocabulary, double u);
+/* The first place whose cumulated sum, in double and begun at *before, exceeds `target`; *before becomes
+ * what lies in front of it. Where none does, the last place with a mass. */
+size_t sampling_pick(const float *mass, size_t n, double target, double *before);
 
 typedef struct SamplingDraw {
     int32_t id;

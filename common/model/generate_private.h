@@ -69,7 +69,7 @@ struct Generator {
     /* Sampling. */
     float *hidden;      /* [rows][C] */
     float *logits;      /* [head_rows][V] */
-    float *probability; /* [threads][V] */
+    float *plain;       /* [threads][V] */
     float *weight;      /* [threads][V] */
     uint32_t *order;    /* [threads][V] */
     SamplingDraw *draw; /* [rows] */

@@ -37,17 +37,6 @@ static size_t partition(const float *logits, uint32_t *order, size_t lo, size_t 
     return place;
 }
 
-/* The ids whose logit is not minus infinity; returns their number. */
-static size_t candidates(const float *logits, size_t vocabulary, uint32_t *order) {
-    size_t n = 0;
-    for (size_t i = 0; i < vocabulary; i++) {
-        if (logits[i] > -INFINITY) {
-            order[n++] = (uint32_t)i;
-        }
-    }
-    return n;
-}
-
 static void penalize(const Sampling *sampling, const int32_t *id, size_t count, float *logits,
                      uint32_t *seen) {
     for (size_t i = 0; i < count; i++) {
@@ -60,43 +49,125 @@ static void penalize(const Sampling *sampling, const int32_t *id, size_t count, 
     }
 }
 
-static void keep_top_k(size_t k, float *logits, size_t vocabulary, uint32_t *order) {
-    size_t n = candidates(logits, vocabulary, order), lo = 0, hi = n;
-    if (k >= n) {
-        return;
-    }
-    while (hi - lo > 1) {
-        size_t place = partition(logits, order, lo, hi);
-        if (place == k - 1) {
-            lo = place;
-            break;
+/* The k-th largest of n > 0 numbers, k in 1 .. n, by Hoare's selection; puts them into another order. */
+static float kth_largest(float *x, size_t n, size_t k) {
+    size_t lo = 0, hi = n - 1;
+    while (lo < hi) {
+        float pivot = x[lo + (hi - lo) / 2];
+        size_t i = lo, j = hi;
+        for (;;) {
+            while (x[i] > pivot) {
+                i++;
+            }
+            while (x[j] < pivot) {
+                j--;
+            }
+            if (i >= j) {
+                break;
+            }
+            float t = x[i];
+            x[i++] = x[j];
+            x[j--] = t;
         }
-        if (place < k - 1) {
-            lo = place + 1;
+        /* What lies before i is at least the pivot, what lies behind j at most. */
+        if (k - 1 <= j) {
+            hi = j;
         } else {
-            hi = place;
+            lo = j + 1;
         }
     }
-    float least = logits[order[lo]];
+    return x[lo];
+}
+
+static void drop_below(float least, float *logits, size_t vocabulary) {
     for (size_t i = 0; i < vocabulary; i++) {
-        if (logits[i] < least) {
-            logits[i] = -INFINITY;
-        }
+        logits[i] = logits[i] < least ? -INFINITY : logits[i];
     }
 }
 
-/* An id stays while the mass of those before it is below top_p. */
+/* Few ids of a large vocabulary reach the k-th largest of the maxima of small blocks, and k do. */
+static void keep_top_k(size_t k, float *logits, size_t vocabulary, float *scratch) {
+    enum { PART = 32, FEW = 4 };
+    size_t parts = vocabulary / PART, n = 0;
+    float bound = -INFINITY;
+    if (k >= vocabulary) {
+        return;
+    }
+    if (k <= parts / FEW) {
+        for (size_t i = 0; i < parts; i++) {
+            scratch[i] = row_kernels()->max(logits + i * PART, PART);
+        }
+        bound = kth_largest(scratch, parts, k);
+    }
+    for (size_t i = 0; i < vocabulary; i++) {
+        if (logits[i] >= bound) {
+            scratch[n++] = logits[i];
+        }
+    }
+    drop_below(kth_largest(scratch, n, k), logits, vocabulary);
+}
+
+enum { BLOCK = 512 }; /* exponentials that are added up in floats */
+
+static size_t block_size(size_t first, size_t vocabulary) {
+    return vocabulary - first < BLOCK ? vocabulary - first : BLOCK;
+}
+
+/* weight = exp(logits - max), returns the sum. Minus infinity gives 1e-38 instead of nothing. */
+static double exponentials(float *weight, const float *logits, float max, size_t vocabulary) {
+    double total = 0;
+    for (size_t first = 0; first < vocabulary; first += BLOCK) {
+        total += (double)row_kernels()->exp(weight + first, logits + first, max,
+                                            block_size(first, vocabulary));
+    }
+    return total;
+}
+
+/* Steps of a quarter of a binary order below the largest probability; the last one holds the rest. */
+enum { STEPS = 256 };
+
+static size_t step_of(float below_max) {
+    float steps = below_max * (4 * 1.44269504f);
+    return steps < (float)(STEPS - 1) ? (size_t)steps : STEPS - 1;
+}
+
+/* The step in which the mass of the larger ids, *above, reaches `wanted`; STEPS: nowhere. */
+static size_t edge_step(const float *logits, const float *weight, float max, size_t vocabulary,
+                        double wanted, double *above) {
+    double mass[STEPS][2] = {0}; /* two sums, so that neighbors seldom wait for one another */
+    for (size_t i = 0; i < vocabulary; i++) {
+        if (logits[i] > -INFINITY) {
+            mass[step_of(max - logits[i])][i % 2] += (double)weight[i];
+        }
+    }
+    size_t step = 0;
+    for (*above = 0; step < STEPS; step++) {
+        double more = *above + mass[step][0] + mass[step][1];
+        if (more >= wanted) {
+            break;
+        }
+        *above = more;
+    }
+    return step;
+}
+
+/* An id stays while the mass of those before it is below top_p. Those of larger steps than the edge's
+ * stay; the edge's own are put in order as far as it takes. */
 static void keep_top_p(double top_p, float *logits, size_t vocabulary,
                        const SamplingScratch *scratch) {
-    const RowKernels *kernels = row_kernels();
-    const float *weight = scratch->weight;
+    float *weight = scratch->weight, max = row_kernels()->max(logits, vocabulary);
     uint32_t *order = scratch->order;
-    size_t n = candidates(logits, vocabulary, order), lo = 0, hi = n, kept = n;
-    kernels->exp(scratch->weight, logits, kernels->max(logits, vocabulary), vocabulary);
-    double total = 0, above = 0;
-    for (size_t i = 0; i < n; i++) {
-        total += (double)weight[order[i]];
+    double total = exponentials(weight, logits, max, vocabulary), above;
+    size_t edge = edge_step(logits, weight, max, vocabulary, top_p * total, &above), n = 0;
+    for (size_t i = 0; i < vocabulary; i++) {
+        size_t step = step_of(max - logits[i]);
+        if (step == edge) {
+            order[n++] = (uint32_t)i;
+        } else if (step > edge) {
+            logits[i] = -INFINITY;
+        }
     }
+    size_t lo = 0, hi = n, kept = n;
     while (lo < hi) {
         size_t place = partition(logits, order, lo, hi);
         double better = above;
@@ -115,39 +186,10 @@ static void keep_top_p(double top_p, float *logits, size_t vocabulary,
     }
 }
 
-static void keep_min_p(float min_p, float *logits, size_t vocabulary) {
-    float least = row_kernels()->max(logits, vocabulary) + logf(min_p);
-    for (size_t i = 0; i < vocabulary; i++) {
-        if (logits[i] < least) {
-            logits[i] = -INFINITY;
-        }
-    }
-}
-
-static void all_on_largest(float *logits, size_t vocabulary) {
-    size_t best = 0;
-    for (size_t i = 1; i < vocabulary; i++) {
-        best = logits[i] > logits[best] ? i : best;
-    }
-    memset(logits, 0, vocabulary * sizeof(float));
-    logits[best] = 1.0f;
-}
-
-static void softmax(float *logits, size_t vocabulary, float *weight) {
-    const RowKernels *kernels = row_kernels();
-    kernels->exp(weight, logits, kernels->max(logits, vocabulary), vocabulary);
-    double total = 0;
-    for (size_t i = 0; i < vocabulary; i++) {
-        weight[i] = logits[i] > -INFINITY ? weight[i] : 0.0f;
-        total += (double)weight[i];
-    }
-    for (size_t i = 0; i < vocabulary; i++) {
-        logits[i] = (float)((double)weight[i] / total);
-    }
-}
-
-void sampling_distribution(const Sampling *sampling, const SamplingHistory *history, float *logits,
-                           size_t vocabulary, const SamplingScratch *scratch) {
+/* Repetition penalty, masked EOS, top-k, top-p and min-p on logits at their temperature: what is not to be
+ * sampled becomes minus infinity. */
+static void filter(const Sampling *sampling, const SamplingHistory *history, float *logits,
+                   size_t vocabulary, const SamplingScratch *scratch) {
     if (history != NULL && sampling->repetition_penalty != 1.0f) {
         memset(scratch->order, 0, (vocabulary + 31) / 32 * sizeof(uint32_t));
         penalize(sampling, history->prompt, history->prompt_count, logits, scratch->order);
@@ -157,27 +199,54 @@ void sampling_distribution(const Sampling *sampling, const SamplingHistory *hist
         logits[history->eos] = -INFINITY;
     }
     if (sampling->greedy) {
-        all_on_largest(logits, vocabulary);
         return;
     }
-    for (size_t i = 0; i < vocabulary && sampling->temperature != 1.0f; i++) {
-        logits[i] /= sampling->temperature;
-    }
     if (sampling->top_k > 0) {
-        keep_top_k((size_t)sampling->top_k, logits, vocabulary, scratch->order);
+        keep_top_k((size_t)sampling->top_k, logits, vocabulary, scratch->weight);
     }
     if (sampling->top_p < 1.0f) {
         keep_top_p((double)sampling->top_p, logits, vocabulary, scratch);
     }
     if (sampling->min_p > 0.0f) {
-        keep_min_p(sampling->min_p, logits, vocabulary);
+        drop_below(row_kernels()->max(logits, vocabulary) + logf(sampling->min_p), logits,
+                   vocabulary);
     }
-    softmax(logits, vocabulary, scratch->weight);
 }
 
-/* The first index whose cumulated sum, begun at *before, exceeds `target`; *before then is what lies
- * in front of it. The last index with a mass when rounding leaves none. */
-static size_t first_above(const float *mass, size_t n, double target, double *before) {
+static void temper(const Sampling *sampling, float *logits, size_t vocabulary) {
+    if (sampling->temperature != 1.0f) {
+        row_kernels()->scale(logits, 1.0f / sampling->temperature, vocabulary);
+    }
+}
+
+/* The lowest id of the largest logit. */
+static size_t largest(const float *logits, size_t vocabulary) {
+    float max = row_kernels()->max(logits, vocabulary);
+    size_t i = 0;
+    while (i + 1 < vocabulary && logits[i] != max) {
+        i++;
+    }
+    return i;
+}
+
+void sampling_distribution(const Sampling *sampling, const SamplingHistory *history, float *logits,
+                           size_t vocabulary, const SamplingScratch *scratch) {
+    temper(sampling, logits, vocabulary);
+    filter(sampling, history, logits, vocabulary, scratch);
+    if (sampling->greedy) {
+        size_t best = largest(logits, vocabulary);
+        memset(logits, 0, vocabulary * sizeof(float));
+        logits[best] = 1.0f;
+        return;
+    }
+    float max = row_kernels()->max(logits, vocabulary);
+    double total = exponentials(scratch->weight, logits, max, vocabulary);
+    for (size_t i = 0; i < vocabulary; i++) {
+        logits[i] = logits[i] > -INFINITY ? (float)((double)scratch->weight[i] / total) : 0.0f;
+    }
+}
+
+size_t sampling_pick(const float *mass, size_t n, double target, double *before) {
     size_t last = 0;
     double sum = *before;
     for (size_t i = 0; i < n; i++) {
@@ -193,16 +262,6 @@ static size_t first_above(const float *mass, size_t n, double target, double *be
     return last;
 }
 
-int32_t sampling_pick(const float *probability, size_t vocabulary, double u) {
-    double total = 0, before = 0;
-    for (size_t i = 0; i < vocabulary; i++) {
-        total += (double)probability[i];
-    }
-    return (int32_t)first_above(probability, vocabulary, u * total, &before);
-}
-
-enum { BLOCK = 512 }; /* logits whose exponentials are summed in floats */
-
 /* A softmax without its elements. */
 typedef struct Mass {
     float max;
@@ -211,54 +270,62 @@ typedef struct Mass {
 
 /* block[b] becomes the sum of the exponentials of logits [b BLOCK, (b + 1) BLOCK). */
 static Mass measure(const float *logits, size_t vocabulary, float *block) {
-    const RowKernels *kernels = row_kernels();
-    Mass mass = {.max = kernels->max(logits, vocabulary)};
+    Mass mass = {.max = row_kernels()->max(logits, vocabulary)};
     for (size_t first = 0; first < vocabulary; first += BLOCK) {
-        size_t n = vocabulary - first < BLOCK ? vocabulary - first : BLOCK;
         float weighted;
-        block[first / BLOCK] = kernels->exp_sum(logits + first, mass.max, n, &weighted);
+        block[first / BLOCK] = row_kernels()->exp_sum(logits + first, mass.max,
+                                                      block_size(first, vocabulary), &weighted);
         mass.total += (double)block[first / BLOCK];
         mass.weighted += (double)weighted;
     }
     return mass;
 }
 
-/* The id at u of the softmax: first its block, then its place there. */
-static int32_t pick_measured(const float *logits, size_t vocabulary, const Mass *mass, double u,
-                             const float *block, float *exponential) {
-    double before = 0, target = u * mass->total;
-    size_t first = BLOCK * first_above(block, (vocabulary + BLOCK - 1) / BLOCK, target, &before);
-    size_t n = vocabulary - first < BLOCK ? vocabulary - first : BLOCK;
-    row_kernels()->exp(exponential, logits + first, mass->max, n);
-    return (int32_t)(first + first_above(exponential, n, target, &before));
+/* Masses that no number of 53 bits can hit, those of minus infinity among them, become nothing. */
+static void drop_dust(float *mass, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        mass[i] = mass[i] < 1e-30f ? 0.0f : mass[i];
+    }
 }
 
-static bool filters(const Sampling *sampling, const SamplingHistory *history) {
-    return sampling->greedy || sampling->top_k > 0 || sampling->top_p < 1.0f ||
-           sampling->min_p > 0.0f || sampling->repetition_penalty != 1.0f ||
+/* The id at u of a softmax: first its block, then its place there. */
+static size_t pick_measured(const float *logits, size_t vocabulary, const Mass *mass, double u,
+                            float *block) {
+    float exponential[BLOCK];
+    double before = 0, target = u * mass->total;
+    size_t blocks = (vocabulary + BLOCK - 1) / BLOCK;
+    drop_dust(block, blocks);
+    size_t first = BLOCK * sampling_pick(block, blocks, target, &before);
+    size_t n = block_size(first, vocabulary);
+    row_kernels()->exp(exponential, logits + first, mass->max, n);
+    drop_dust(exponential, n);
+    return first + sampling_pick(exponential, n, target, &before);
+}
+
+static bool has_filters(const Sampling *sampling, const SamplingHistory *history) {
+    return sampling->top_k > 0 || sampling->top_p < 1.0f || sampling->min_p > 0.0f ||
+           sampling->repetition_penalty != 1.0f ||
            (history->eos >= 0 && history->count < sampling->min_tokens);
 }
 
 SamplingDraw sampling_draw(const Sampling *sampling, const SamplingHistory *history, float *logits,
                            size_t vocabulary, double u, const SamplingScratch *scratch) {
-    SamplingDraw draw;
-    bool filtered = filters(sampling, history);
-    if (filtered) {
-        memcpy(scratch->probability, logits, vocabulary * sizeof(float));
-    }
-    if (sampling->temperature != 1.0f) {
-        row_kernels()->scale(logits, 1.0f / sampling->temperature, vocabulary);
-    }
+    temper(sampling, logits, vocabulary);
     Mass mass = measure(logits, vocabulary, scratch->weight);
-    double log_total = log(mass.total);
-    draw.entropy = (float)(log_total - mass.weighted / mass.total);
-    if (filtered) {
-        sampling_distribution(sampling, history, scratch->probability, vocabulary, scratch);
-        draw.id = sampling_pick(scratch->probability, vocabulary, u);
-    } else {
-        draw.id =
-            pick_measured(logits, vocabulary, &mass, u, scratch->weight, scratch->probability);
+    if (!isfinite(mass.total)) {
+        return (SamplingDraw){0, NAN, NAN};
     }
-    draw.logprob = (float)((double)logits[draw.id] - (double)mass.max - log_total);
-    return draw;
+    double log_sum = (double)mass.max + log(mass.total);
+    float entropy = (float)(log(mass.total) - mass.weighted / mass.total);
+    const float *plain = logits;
+    if (has_filters(sampling, history)) {
+        if (sampling->repetition_penalty != 1.0f) {
+            plain = memcpy(scratch->plain, logits, vocabulary * sizeof(float));
+        }
+        filter(sampling, history, logits, vocabulary, scratch);
+        mass = sampling->greedy ? mass : measure(logits, vocabulary, scratch->weight);
+    }
+    size_t id = sampling->greedy ? largest(logits, vocabulary)
+                                 : pick_measured(logits, vocabulary, &mass, u, scratch->weight);
+    return (SamplingDraw){(int32_t)id, (float)((double)plain[id] - log_sum), entropy};
 }

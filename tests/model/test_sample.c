@@ -50,7 +50,7 @@ static void test_transformers(void **state) {
         int32_t prompt[16], completion[16];
         float logits[VOCABULARY], want[VOCABULARY], weight[VOCABULARY];
         uint32_t order[VOCABULARY];
-        SamplingScratch scratch = {weight, order};
+        SamplingScratch scratch = {.weight = weight, .order = order};
         SamplingHistory history = {.prompt = prompt, .completion = completion};
         history.prompt_count = read_ids(json_member(c, "prompt"), prompt);
         history.count = read_ids(json_member(c, "completion"), completion);
@@ -89,7 +89,7 @@ static void test_large(void **state) {
     float *logits = malloc(MANY * sizeof(float)), *weight = malloc(MANY * sizeof(float));
     float(*sorted)[2] = malloc(MANY * sizeof *sorted);
     uint32_t *order = malloc(MANY * sizeof(uint32_t));
-    SamplingScratch scratch = {weight, order};
+    SamplingScratch scratch = {.weight = weight, .order = order};
     Random random = random_stream(1, RANDOM_TEST, 0, 0);
     for (int round = 0; round < 6; round++) {
         Sampling sampling = plain;
@@ -132,15 +132,101 @@ static void test_large(void **state) {
     free(order);
 }
 
+static size_t pick(const float *probability, double u) {
+    double before = 0;
+    return sampling_pick(probability, 6, u, &before);
+}
+
 static void test_pick(void **state) {
     (void)state;
     const float probability[] = {0, 0.25f, 0, 0.5f, 0.25f, 0};
-    assert_int_equal(sampling_pick(probability, 6, 0.0), 1);
-    assert_int_equal(sampling_pick(probability, 6, 0.2499), 1);
-    assert_int_equal(sampling_pick(probability, 6, 0.25), 3);
-    assert_int_equal(sampling_pick(probability, 6, 0.7499), 3);
-    assert_int_equal(sampling_pick(probability, 6, 0.75), 4);
-    assert_int_equal(sampling_pick(probability, 6, 1 - 0x1p-53), 4);
+    assert_int_equal(pick(probability, 0.0), 1);
+    assert_int_equal(pick(probability, 0.2499), 1);
+    assert_int_equal(pick(probability, 0.25), 3);
+    assert_int_equal(pick(probability, 0.7499), 3);
+    assert_int_equal(pick(probability, 0.75), 4);
+    assert_int_equal(pick(probability, 1 - 0x1p-53), 4);
+}
+
+/* A draw at u is the id at u of the cumulated distribution; its log-prob and the entropy are those of
+ * the softmax at the temperature. Sizes around those of the sums' blocks. */
+static void test_draw(void **state) {
+    (void)state;
+    static const size_t sizes[] = {1, 5, 511, 512, 513, 1024, 5000, MANY};
+    static const Sampling settings[] = {
+        {.temperature = 1,         .top_p = 1,              .repetition_penalty = 1},
+        {                   .temperature = 0.6f,              .top_p = 1, .repetition_penalty = 1                       },
+        { .temperature = 1.5f, .top_p = 0.8f,                        .repetition_penalty = 1        },
+        {         .temperature = 1, .top_k = 7,                        .top_p = 1,                             .repetition_penalty = 1},
+        {                                                                                    .temperature = 0.9f,
+         .top_k = 20,
+         .top_p = 0.9f,
+         .min_p = 0.02f,
+         .repetition_penalty = 1.3f},
+        {                                                  .temperature = 2, .top_p = 1,         .repetition_penalty = 1,                        .min_tokens = 9},
+        {      .greedy = true,              .temperature = 0.5f,           .top_p = 1,                        .repetition_penalty = 1.2f},
+    };
+    float *logits = malloc(MANY * sizeof(float)), *work = malloc(MANY * sizeof(float));
+    float *weight = malloc(MANY * sizeof(float)), *copy = malloc(MANY * sizeof(float));
+    uint32_t *order = malloc(MANY * sizeof(uint32_t));
+    SamplingScratch scratch = {weight, order, copy};
+    Random random = random_stream(4, RANDOM_TEST, 0, 0);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        size_t n = sizes[s];
+        const int32_t seen[] = {0, (int32_t)(n / 2), (int32_t)(n - 1), 0};
+        SamplingHistory history = {seen, 2, seen + 2, 2, (int32_t)(n / 3)};
+        history.eos = n > 1 ? history.eos : -1;
+        for (size_t i = 0; i < n; i++) {
+            logits[i] = (float)random_normal(&random, s * MANY + i) * 3;
+        }
+        for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
+            double total = 0, entropy = 0, sum = 0, T = (double)settings[k].temperature;
+            for (size_t i = 0; i < n; i++) {
+                total += exp((double)logits[i] / T);
+            }
+            for (size_t i = 0; i < n; i++) {
+                double logprob = (double)logits[i] / T - log(total);
+                entropy -= exp(logprob) * logprob;
+            }
+            memcpy(work, logits, n * sizeof(float));
+            sampling_distribution(&settings[k], &history, work, n, &scratch);
+            /* In the middle of each id's share, for ids whose share is not lost in rounding. */
+            for (size_t i = 0, tried = 0; i < n && tried < 40; i++) {
+                double u = sum + 0.5 * (double)work[i];
+                sum += (double)work[i];
+                if (work[i] < 1e-4f || u >= 1) {
+                    continue;
+                }
+                tried++;
+                float *drawn = malloc(n * sizeof(float));
+                memcpy(drawn, logits, n * sizeof(float));
+                SamplingDraw draw = sampling_draw(&settings[k], &history, drawn, n, u, &scratch);
+                free(drawn);
+                assert_int_equal(draw.id, i);
+                assert_close_double("logprob", (double)draw.logprob,
+                                    (double)logits[i] / T - log(total), 0, 3e-6);
+                assert_close_double("entropy", (double)draw.entropy, entropy, 0, 5e-6);
+            }
+            /* At the ends a filtered id is never drawn. */
+            for (int end = 0; end < 2; end++) {
+                float *drawn = malloc(n * sizeof(float));
+                memcpy(drawn, logits, n * sizeof(float));
+                SamplingDraw draw = sampling_draw(&settings[k], &history, drawn, n,
+                                                  end == 0 ? 0 : 1 - 0x1p-53, &scratch);
+                free(drawn);
+                assert_true(work[draw.id] > 0);
+            }
+        }
+    }
+    logits[MANY / 2] = NAN;
+    assert_true(isnan(
+        sampling_draw(&settings[4], &(SamplingHistory){.eos = -1}, logits, MANY, 0.5, &scratch)
+            .logprob));
+    free(logits);
+    free(work);
+    free(weight);
+    free(copy);
+    free(order);
 }
 
 static void test_greedy(void **state) {
@@ -150,15 +236,15 @@ static void test_greedy(void **state) {
     Sampling sampling = plain;
     sampling.greedy = true;
     sampling.temperature = 0.1f;
-    sampling_distribution(&sampling, NULL, logits, 5, &(SamplingScratch){weight, order});
+    sampling_distribution(&sampling, NULL, logits, 5,
+                          &(SamplingScratch){.weight = weight, .order = order});
     assert_memory_equal(logits, ((float[]){0, 1, 0, 0, 0}), sizeof logits);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_transformers),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_pick),
+        cmocka_unit_test(test_transformers), cmocka_unit_test(test_large),
+        cmocka_unit_test(test_pick),         cmocka_unit_test(test_draw),
         cmocka_unit_test(test_greedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
