@@ -178,9 +178,30 @@ static void test_teacher_forced(void **state) {
     }
 }
 
-/* Rows, order, company and threads change not a bit. */
-static void test_independence(void **state) {
+/* With inputs of products and the cache rounded to BF16 the sampler stays near the FP32 trainer. */
+static void test_bf16(void **state) {
     (void)state;
+    static Prompts prompts;
+    prompts_fill(&prompts, 40);
+    Kept out[80];
+    type = GEMM_BF16;
+    run(&prompts, 2, &plain, 7, NULL, NULL, out);
+    type = GEMM_FP32;
+    double worst = 0;
+    for (size_t i = 0; i < 80; i++) {
+        float want[CONTEXT], entropy[CONTEXT];
+        teacher_forced(&prompts.prompt[i / 2], &out[i], 1, want, entropy);
+        assert_close("decoder and trainer", out[i].logprob, want, out[i].count, 0, 5e-2);
+        assert_close("entropy", out[i].entropy, entropy, out[i].count, 0, 5e-2);
+        for (size_t t = 0; t < out[i].count; t++) {
+            worst = fmax(worst, fabs((double)out[i].logprob[t] - (double)want[t]));
+        }
+    }
+    assert_true(worst > 1e-5); /* it is another arithmetic */
+}
+
+/* Rows, order, company and threads change not a bit. */
+static void check_independence(void) {
     static Prompts prompts, turned;
     prompts_fill(&prompts, 30);
     turned.count = 30;
@@ -212,6 +233,14 @@ static void test_independence(void **state) {
                    memcmp(many[i].id, other[i].id, many[i].count * 4) != 0;
     }
     assert_true(changed > 60);
+}
+
+static void test_independence(void **state) {
+    (void)state;
+    check_independence();
+    type = GEMM_BF16;
+    check_independence();
+    type = GEMM_FP32;
 }
 
 /* The same bits twice. */
@@ -382,10 +411,10 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),       cmocka_unit_test(test_teacher_forced),
-        cmocka_unit_test(test_independence), cmocka_unit_test(test_repeatable),
-        cmocka_unit_test(test_frequencies),  cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_greedy),     cmocka_unit_test(test_teacher_forced),
+        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_repeatable), cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_ends),       cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
 }
