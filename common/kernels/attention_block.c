@@ -292,14 +292,6 @@ static inline IntVector sees(size_t key, size_t column, const Span *span) {
     return lanes() >= (int32_t)((ptrdiff_t)key - (ptrdiff_t)column - span->offset);
 }
 
-static inline Vector where(IntVector mask, Vector x, Vector otherwise) {
-    return (Vector)((mask & (IntVector)x) | (~mask & (IntVector)otherwise));
-}
-
-static inline Vector only(IntVector mask, Vector x) {
-    return (Vector)(mask & (IntVector)x);
-}
-
 /* The probabilities of a vector of queries, from their scores, but for the division by their sum; the
  * largest score and the sum go on from the blocks of keys before. What these gave is to be multiplied by
  * the factor. */

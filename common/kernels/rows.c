@@ -7,30 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* exp(x) to about 1e-7 relative: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes expf). Below -87.3
- * it gives the smallest normal numbers' size instead of a denormal; above 88.3 it saturates. */
-static inline float fast_exp(float x) {
-    x = x < -87.33f ? -87.33f : x;
-    x = x > 88.37f ? 88.37f : x;
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-    float shifted = x * 1.44269504088896341f + magic;
-    float n = shifted - magic;
-    float r = x - n * 0.693359375f;
-    r -= n * -2.12194440e-4f;
-    float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    uint32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    uint32_t exponent = (bits + 127) << 23; /* the low bits of `shifted` are n */
-    float scale;
-    memcpy(&scale, &exponent, sizeof scale);
-    return p * scale;
-}
+#include "common/kernels/vector.h"
 
 static void add(float *restrict y, const float *restrict x, const float *restrict b, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -70,45 +47,57 @@ static const float gelu_outer = 1.5957691216057308f; /* 2 sqrt(2 / pi) */
 static const float gelu_cubic = 0.044715f;
 
 /* sigmoid(2 sqrt(2/pi) (v + 0.044715 v^3)): gelu(v) = v times it. */
-static inline float gelu_gate(float v) {
-    return 1.0f / (1.0f + fast_exp(-gelu_outer * (v + gelu_cubic * v * v * v)));
+static inline Vector gelu_gate(Vector v) {
+    Vector z = v * (v * v * (-gelu_outer * gelu_cubic) - gelu_outer);
+    return 1.0f / (1.0f + vector_exp(vector_min(splat(88.0f), z)));
 }
 
 /* gelu'(v), from its gate */
-static inline float gelu_slope(float v, float gate) {
-    return gate + v * gate * (1.0f - gate) * (gelu_outer * (1.0f + 3.0f * gelu_cubic * v * v));
+static inline Vector gelu_slope(Vector v, Vector gate) {
+    Vector slope = v * v * (3.0f * gelu_cubic * gelu_outer) + gelu_outer;
+    return gate + v * gate * (1.0f - gate) * slope;
+}
+
+/* VECTOR elements at a time, the rest with zeros behind: an element's bits do not depend on its place. */
+static inline Vector load_some(const float *x, size_t n) {
+    return n >= VECTOR ? load(x) : load_part(x, n);
+}
+
+static inline void store_some(float *y, Vector v, size_t n) {
+    if (n >= VECTOR) {
+        store(y, v);
+    } else {
+        store_part(y, v, n);
+    }
 }
 
 static void bias_gelu(float *restrict x, float *restrict y, const float *restrict b, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i] + b[i];
-        x[i] = v;
-        y[i] = v * gelu_gate(v);
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector v = load_some(x + i, n - i) + load_some(b + i, n - i);
+        store_some(x + i, v, n - i);
+        store_some(y + i, v * gelu_gate(v), n - i);
     }
 }
 
 static void bias_gelu_only(float *restrict x, const float *restrict b, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i] + b[i];
-        x[i] = v * gelu_gate(v);
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector v = load_some(x + i, n - i) + load_some(b + i, n - i);
+        store_some(x + i, v * gelu_gate(v), n - i);
     }
 }
 
 static void gelu_backward(float *dx, const float *restrict x, const float *dy, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        dx[i] = dy[i] * gelu_slope(x[i], gelu_gate(x[i]));
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector v = load_some(x + i, n - i);
+        store_some(dx + i, load_some(dy + i, n - i) * gelu_slope(v, gelu_gate(v)), n - i);
     }
 }
 
 static void gelu_both(float *restrict d, float *y, const float *x, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float v = x[i], gate = gelu_gate(v);
-        d[i] *= gelu_slope(v, gate);
-        y[i] = v * gate;
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector v = load_some(x + i, n - i), gate = gelu_gate(v);
+        store_some(d + i, load_some(d + i, n - i) * gelu_slope(v, gate), n - i);
+        store_some(y + i, v * gate, n - i);
     }
 }
 
@@ -179,34 +168,32 @@ static float row_max(const float *x, size_t n) {
 }
 
 static float row_exp(float *y, const float *x, float shift, size_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) {
-        float e = fast_exp(x[i] - shift);
-        y[i] = e;
-        sum += e;
+    Vector sum = {0};
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector e = vector_exp(load_some(x + i, n - i) - shift);
+        store_some(y + i, e, n - i);
+        sum += n - i >= VECTOR ? e : only(lanes() < (int32_t)(n - i), e);
     }
-    return sum;
+    return sum_of_lanes(sum);
 }
 
 static float exp_sum(const float *x, float shift, size_t n, float *weighted) {
-    float sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
-    for (size_t i = 0; i < n; i++) {
-        float z = x[i] - shift;
-        float e = fast_exp(z);
+    Vector sum = {0}, product = {0};
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector z = load_some(x + i, n - i) - shift;
+        Vector e = vector_exp(z);
+        e = n - i >= VECTOR ? e : only(lanes() < (int32_t)(n - i), e);
         sum += e;
         product += e * z;
     }
-    *weighted = product;
-    return sum;
+    *weighted = sum_of_lanes(product);
+    return sum_of_lanes(sum);
 }
 
 static void logits_backward(float *restrict x, float lse, float a, float b, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float logp = x[i] - lse;
-        x[i] = -fast_exp(logp) * (a + b * logp);
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector logp = load_some(x + i, n - i) - lse;
+        store_some(x + i, -vector_exp(logp) * (a + b * logp), n - i);
     }
 }
 

@@ -16,7 +16,8 @@
  * 8 (c / 32) + c % 8, so that eight blocks are computed side by side. */
 typedef struct DropoutRow {
     uint32_t key[2];
-    uint32_t word[4]; /* a row that begins at column c, a multiple of 32, has c / 4 added to word[0] */
+    uint32_t
+        word[4]; /* a row that begins at column c, a multiple of 32, has c / 4 added to word[0] */
 } DropoutRow;
 
 typedef struct RowKernels {
