@@ -49,6 +49,7 @@ void tokenizer_free(Tokenizer *tokenizer) {
     trie_done(&tokenizer->tree[0]);
     trie_done(&tokenizer->tree[1]);
     trie_done(&tokenizer->pieces);
+    trie_done(&tokenizer->whole);
     free(tokenizer->score);
     free(tokenizer->prefix);
     free(tokenizer->suffix);

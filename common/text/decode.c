@@ -11,8 +11,11 @@
 #include "common/base/utf8.h"
 #include "common/text/internal.h"
 
+/* What SentencePiece's decoder has seen: a text's start, and a space that was taken from it. */
+enum { PIECES_TEXT = 1, PIECES_SPACE = 2 };
+
 typedef struct Step {
-    size_t tokens; /* handed to this step so far */
+    size_t tokens; /* handed to this step so far; or PIECES_* */
     Str held;      /* what it cannot decide yet */
     Str made;      /* scratch */
 } Step;
@@ -21,6 +24,7 @@ struct TokenStream {
     const Tokenizer *tokenizer;
     bool skip_special, replace;
     bool middle; /* the tokens are from the middle of a text: neither first nor last */
+    int32_t id;  /* of the token that goes through */
     Step step[STEPS_MAX];
     Str *out;
 };
@@ -170,10 +174,65 @@ static bool replace(const TokenStream *s, const Decoder *decoder, const char *te
     return ok;
 }
 
+/* SentencePiece: bytes that are UTF-8 by themselves, U+FFFD for every other one. all: none follow. */
+static bool flush_pieces(TokenStream *s, size_t i, bool all, Error *err) {
+    Step *step = &s->step[i];
+    size_t n = step->held.size;
+    size_t end = all || !s->replace ? n : n - utf8_unfinished(str_text(&step->held), n);
+    str_clear(&step->made);
+    for (size_t at = 0; at < end;) {
+        size_t size = utf8_decode(step->held.data + at, end - at, NULL);
+        if (size == 0 && s->replace) {
+            str_append(&step->made, "\xef\xbf\xbd");
+        } else {
+            str_append_bytes(&step->made, step->held.data + at, size == 0 ? 1 : size);
+        }
+        at += size == 0 ? 1 : size;
+    }
+    if (end > 0) {
+        memmove(step->held.data, step->held.data + end, n - end);
+    }
+    step->held.size = n - end;
+    step->tokens |= end > 0 ? PIECES_TEXT : 0;
+    return str_ok(&step->made, err) && put(s, i + 1, str_text(&step->made), step->made.size, err);
+}
+
+/* SentencePiece's decoder: controls are nothing, spaces at the start of the text go. */
+static bool step_piece(TokenStream *s, size_t i, const char *text, size_t n, Error *err) {
+    static const char sign[] = "\xe2\x96\x81";
+    const Tokenizer *tokenizer = s->tokenizer;
+    const Decoder *decoder = &tokenizer->decoder[i];
+    Step *step = &s->step[i];
+    bool unspelled = (tokenizer->token[s->id].flags & TOKEN_UNSPELLED) != 0;
+    int byte = unspelled && tokenizer->byte_fallback ? byte_of(text, n) : -1;
+    if (byte >= 0) {
+        str_append_char(&step->held, (char)byte);
+        return str_ok(&step->held, err) && flush_pieces(s, i, false, err);
+    }
+    if (!flush_pieces(s, i, true, err)) {
+        return false;
+    }
+    bool start = !s->middle && step->tokens == 0;
+    str_clear(&step->made);
+    if (s->id == tokenizer->unknown) {
+        str_append(&step->made, decoder->text);
+    } else if (!unspelled) {
+        bool space = start && decoder->flag && n >= 3 && memcmp(text, sign, 3) == 0;
+        step->tokens |= space && !decoder->squeeze ? PIECES_SPACE : 0;
+        str_append_bytes(&step->made, text + (space ? 3 : 0), n - (space ? 3 : 0));
+        replace_all(&step->made, sign, " ");
+    }
+    step->tokens |= step->made.size > 0 ? PIECES_TEXT : 0;
+    return str_ok(&step->made, err) && put(s, i + 1, str_text(&step->made), step->made.size, err);
+}
+
 /* One whole token through one step. */
 static bool step_token(TokenStream *s, size_t i, const char *text, size_t n, Error *err) {
     const Decoder *decoder = &s->tokenizer->decoder[i];
     Step *step = &s->step[i];
+    if (decoder->kind == DECODER_SENTENCEPIECE) {
+        return step_piece(s, i, text, n, err);
+    }
     bool first = step->tokens++ == 0 && !s->middle;
     Str *made = &step->made;
     str_clear(made);
@@ -226,6 +285,8 @@ static bool step_token(TokenStream *s, size_t i, const char *text, size_t n, Err
         if (!replace(s, decoder, text, n, made, err)) {
             return false;
         }
+        break;
+    case DECODER_SENTENCEPIECE:
         break;
     }
     return str_ok(made, err) && put(s, i + 1, str_text(made), made->size, err);
@@ -346,6 +407,8 @@ static bool finish(TokenStream *s, size_t i, Error *err) {
         ok = ok && flush_alphabet(s, i, true, err);
     } else if (decoder->kind == DECODER_BYTE_FALLBACK) {
         ok = ok && flush_bytes(s, i, err);
+    } else if (decoder->kind == DECODER_SENTENCEPIECE) {
+        ok = ok && flush_pieces(s, i, true, err);
     } else if (decoder->kind == DECODER_SUFFIX && ok && step->tokens > 0) {
         held = step->held;
         step->held = (Str){0};
@@ -383,6 +446,7 @@ bool token_stream_put(TokenStream *s, int32_t id, Str *out, Error *err) {
                         s->tokenizer->vocabulary);
     }
     s->out = out;
+    s->id = id;
     return (s->skip_special && tokenizer_is_special(s->tokenizer, id)) ||
            put(s, 0, text, strlen(text), err);
 }

@@ -61,10 +61,11 @@ typedef struct Token {
 } Token;
 
 enum {
-    TOKEN_MODEL = 1,   /* in the model's vocabulary */
-    TOKEN_ADDED = 2,   /* found in text before the model sees it */
-    TOKEN_SPECIAL = 4, /* only if the caller wants it found */
-    TOKEN_REACHED = 8, /* BPE: a first symbol, or what a merge makes */
+    TOKEN_MODEL = 1,      /* in the model's vocabulary */
+    TOKEN_ADDED = 2,      /* found in text before the model sees it */
+    TOKEN_SPECIAL = 4,    /* only if the caller wants it found */
+    TOKEN_REACHED = 8,    /* BPE: a first symbol, or what a merge makes */
+    TOKEN_UNSPELLED = 16, /* the model does not find it by its text */
 };
 
 typedef enum ModelKind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE } ModelKind;
@@ -100,6 +101,8 @@ struct Tokenizer {
     Trie pieces;
     double *score; /* [vocabulary] Unigram: log-probabilities; owned */
     double unknown_score;
+    bool single_precision;     /* sums of scores are rounded to float */
+    Trie whole;                /* SentencePiece: symbols that are taken as they are */
     size_t characters_max;     /* WordPiece: a longer piece is unknown */
     int32_t continuation_node; /* of `pieces`, behind the prefix; -1: no such pieces */
 
@@ -121,6 +124,7 @@ struct Tokenizer {
     uint64_t fingerprint;
 
     char *source;     /* the file that was read, for messages */
+    bool is_pieces;   /* the first kept file is a tokenizer.model, no tokenizer.json */
     KeptFile kept[4]; /* files written back as they were read, by KEPT_* */
 };
 enum { KEPT_TOKENIZER, KEPT_CONFIG, KEPT_SPECIAL_MAP, KEPT_TEMPLATE };

@@ -166,8 +166,11 @@ static int32_t symbol_of(Encoder *encoder, const char *text, size_t n, bool firs
     bool prefixed = !first && tokenizer->prefix != NULL;
     bool suffixed = last && tokenizer->suffix != NULL;
     if (!prefixed && !suffixed) {
-        return n == 1 ? tokenizer->byte_id[(unsigned char)*text]
-                      : name_map_find(&tokenizer->model, text, n);
+        if (n == 1) {
+            return tokenizer->byte_id[(unsigned char)*text];
+        }
+        int32_t id = name_map_find(&tokenizer->model, text, n);
+        return id >= 0 && (tokenizer->token[id].flags & TOKEN_UNSPELLED) == 0 ? id : -1;
     }
     str_clear(&encoder->text);
     str_append(&encoder->text, prefixed ? tokenizer->prefix : "");
@@ -204,8 +207,13 @@ static bool merge_characters(Encoder *encoder, const char *piece, size_t n, Erro
     for (size_t i = 0; i < n; i += size) {
         size = (unsigned char)piece[i] < 0x80 ? 1 : utf8_decode(piece + i, n - i, NULL);
         bool last = i + size == n;
-        int32_t id = symbol_of(encoder, piece + i, size, i == 0, last);
-        size_t bytes = 0;
+        size_t bytes = 0, whole = 0;
+        int32_t id = trie_longest(&tokenizer->whole, TRIE_ROOT, piece + i, n - i, &whole);
+        if (id >= 0) {
+            size = whole;
+        } else {
+            id = symbol_of(encoder, piece + i, size, i == 0, last);
+        }
         if (id >= 0) {
             if (unknown) {
                 encoder->symbol[count++].id = tokenizer->unknown;

@@ -9,6 +9,7 @@
 
 #include "common/base/utf8.h"
 #include "common/text/internal.h"
+#include "common/text/sentencepiece.h"
 
 static void put_code(Str *out, uint32_t code) {
     char bytes[4];
@@ -213,6 +214,9 @@ static bool change(Encoder *encoder, const Normalizer *step, Span in, Str *out, 
         return change_matches(encoder, step, in, out, first, err);
     case NORMALIZER_CHARSMAP:
         change_mapped(step, in, out, first);
+        break;
+    case NORMALIZER_SENTENCEPIECE:
+        sentencepiece_normalize(encoder->tokenizer, step, in.text, in.n, out);
         break;
     case NORMALIZER_PREPEND:
         str_append(out, step->content);

@@ -87,7 +87,9 @@ typedef struct Normalizer {
     Matcher matcher;                     /* replace */
     char *content;                       /* replace, prepend: owned */
     Charsmap map;
-    bool dummy_prefix, squeeze, escape; /* SentencePiece's three options */
+    /* SentencePiece: left, right: a space is put there; squeeze: spaces are removed at both ends and
+     * next to each other; escape: a space becomes U+2581 */
+    bool squeeze, escape;
 } Normalizer;
 void normalizer_done(Normalizer *normalizer);
 
@@ -121,15 +123,18 @@ typedef enum DecoderKind {
     DECODER_STRIP,
     DECODER_REPLACE,
     DECODER_SUFFIX, /* BPEDecoder */
+    DECODER_SENTENCEPIECE,
     DECODER_SPACES, /* tokens joined by spaces, where a file has no decoder */
 } DecoderKind;
 typedef struct Decoder {
     DecoderKind kind;
-    char *text; /* replacement, prefix, suffix or stripped character; owned */
+    char *text; /* replacement, prefix, suffix, stripped character, or unknown token; owned */
     char *content;
     Matcher matcher;
     size_t start, stop; /* strip: at most so many */
-    bool flag;          /* WordPiece: clean up; Metaspace: the first token loses its replacements */
+    /* WordPiece: clean up; Metaspace: the first token loses its replacements; SentencePiece: the
+     * text loses a space at its start, all of them where squeeze is set. */
+    bool flag, squeeze;
 } Decoder;
 void decoder_done(Decoder *decoder);
 

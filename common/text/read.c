@@ -6,12 +6,13 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/text/internal.h"
+#include "common/text/sentencepiece.h"
 
 bool tokenizer_fault(const Tokenizer *tokenizer, const char *dotted, Error *err, const char *format,
                      ...) {
     long line = 0, column = 0;
     const Str *text = &tokenizer->kept[KEPT_TOKENIZER].content;
-    if (text->size > 0) {
+    if (text->size > 0 && !tokenizer->is_pieces) {
         json_locate(text->data, text->size, dotted, false, &line, &column);
     }
     Str message = {0};
@@ -165,6 +166,31 @@ static bool read_pair(Tokenizer *tokenizer, Error *err) {
     return ok;
 }
 
+/* tokenizer.model as it is; llama2.c's tokenizer.bin as the tokenizer.model that means the same. */
+static bool read_pieces(Tokenizer *tokenizer, const char *folder, Error *err) {
+    KeptFile *file = &tokenizer->kept[KEPT_TOKENIZER];
+    tokenizer->is_pieces = true;
+    Str bytes = {0};
+    PieceRoles roles;
+    bool ok = file_read(tokenizer->source, json_limits_document.bytes, &bytes, err);
+    if (ok && str_ends_with(tokenizer->source, ".bin")) {
+        ok = llama2c_convert(str_text(&bytes), bytes.size, tokenizer->source, &file->content, err);
+        str_done(&bytes);
+    } else {
+        file->content = bytes;
+    }
+    ok = ok &&
+         sentencepiece_read(tokenizer, str_text(&file->content), file->content.size, &roles, err) &&
+         tokenizer_read_roles(tokenizer, folder, err);
+    file->present = ok;
+    if (ok) {
+        tokenizer->eos = tokenizer->eos < 0 ? (int32_t)roles.eos : tokenizer->eos;
+        tokenizer->bos = tokenizer->bos < 0 ? (int32_t)roles.bos : tokenizer->bos;
+        tokenizer->pad = tokenizer->pad < 0 ? (int32_t)roles.pad : tokenizer->pad;
+    }
+    return ok;
+}
+
 static char *folder_of(const char *path, Error *err) {
     const char *slash = strrchr(path, '/');
     if (slash == NULL) {
@@ -178,20 +204,20 @@ static char *choose_file(const char *path, Error *err) {
     if (!file_is_folder(path)) {
         return mem_strdup(path, err);
     }
-    char *file = file_join(path, "tokenizer.json", err);
-    if (file == NULL || file_exists(file)) {
-        return file;
-    }
-    free(file);
-    file = file_join(path, "vocab.json", err);
-    if (file != NULL && !file_exists(file)) {
-        error_set(err, ERROR_NO_INPUT,
-                  "%s holds no tokenizer: expected tokenizer.json, or vocab.json and merges.txt",
-                  path);
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "vocab.json",
+                                        "tokenizer.bin"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *file = file_join(path, names[i], err);
+        if (file == NULL || file_exists(file)) {
+            return file;
+        }
         free(file);
-        return NULL;
     }
-    return file;
+    error_set(err, ERROR_NO_INPUT,
+              "%s holds no tokenizer: expected tokenizer.json, tokenizer.model, vocab.json and "
+              "merges.txt, or tokenizer.bin",
+              path);
+    return NULL;
 }
 
 Tokenizer *tokenizer_load(const char *path, Error *err) {
@@ -204,6 +230,8 @@ Tokenizer *tokenizer_load(const char *path, Error *err) {
     bool ok = tokenizer != NULL && folder != NULL;
     if (ok && str_ends_with(file, "vocab.json")) {
         ok = read_pair(tokenizer, err) && tokenizer_read_roles(tokenizer, folder, err);
+    } else if (ok && (str_ends_with(file, ".model") || str_ends_with(file, ".bin"))) {
+        ok = read_pieces(tokenizer, folder, err);
     } else if (ok) {
         ok = read_tokenizer_json(tokenizer, err) && tokenizer_read_roles(tokenizer, folder, err);
     }

@@ -68,7 +68,7 @@ static bool read_names(Tokenizer *tokenizer, const cJSON *tree, const char *path
  * of files gets them from here. */
 static bool read_decoder(Tokenizer *tokenizer, const cJSON *tree, const char *path, Error *err) {
     const cJSON *decoder = json_member(tree, "added_tokens_decoder");
-    bool complete = tokenizer->kept[KEPT_TOKENIZER].present;
+    bool complete = tokenizer->kept[KEPT_TOKENIZER].present && !tokenizer->is_pieces;
     for (const cJSON *item = cJSON_IsObject(decoder) ? decoder->child : NULL; item != NULL;
          item = item->next) {
         char *end = NULL;
@@ -150,7 +150,7 @@ bool tokenizer_read_roles(Tokenizer *tokenizer, const char *folder, Error *err) 
     if (!ok || !read_numbers(tokenizer, folder, err) || !read_template(tokenizer, folder, err)) {
         return false;
     }
-    bool pair = !tokenizer->kept[KEPT_TOKENIZER].present;
+    bool pair = !tokenizer->kept[KEPT_TOKENIZER].present && !tokenizer->is_pieces;
     bool silent = !tokenizer->kept[KEPT_CONFIG].present &&
                   !tokenizer->kept[KEPT_SPECIAL_MAP].present && tokenizer->eos < 0 &&
                   tokenizer->bos < 0;

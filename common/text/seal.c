@@ -75,10 +75,17 @@ bool bpe_seal(Tokenizer *tokenizer, Error *err) {
         if (text == NULL || (tokenizer->token[i].flags & TOKEN_MODEL) == 0) {
             continue;
         }
-        if (utf8_decode(text, strlen(text), NULL) == strlen(text)) {
+        size_t length = 0, n = strlen(text);
+        bool whole =
+            trie_longest(&tokenizer->whole, TRIE_ROOT, text, n, &length) >= 0 && length == n;
+        if (whole || (utf8_decode(text, n, NULL) == n &&
+                      (tokenizer->token[i].flags & TOKEN_UNSPELLED) == 0)) {
             reach(tokenizer, (int32_t)i);
         }
         bool merged = (tokenizer->token[i].flags & TOKEN_REACHED) != 0;
+        if (whole && strstr(text, "\xe2\x96\x81") != NULL) {
+            tokenizer->words_begin = false;
+        }
         if (merged && goes_on_behind_space(text)) {
             tokenizer->words_begin = false;
         }
@@ -95,7 +102,7 @@ bool pieces_seal(Tokenizer *tokenizer, Error *err) {
     }
     for (size_t i = 0; i < tokenizer->vocabulary; i++) {
         const Token *token = &tokenizer->token[i];
-        if ((token->flags & TOKEN_MODEL) == 0) {
+        if ((token->flags & (TOKEN_MODEL | TOKEN_UNSPELLED)) != TOKEN_MODEL) {
             continue;
         }
         size_t n = strlen(token->text);
@@ -219,8 +226,8 @@ static void put_matcher(Str *all, const Matcher *matcher) {
 static void put_steps(const Tokenizer *tokenizer, Str *all) {
     for (size_t i = 0; i < tokenizer->normalizers; i++) {
         const Normalizer *n = &tokenizer->normalizer[i];
-        str_appendf(all, "n%d %d %d%d%d%d%d%d", n->kind, n->form, n->clean, n->chinese, n->accents,
-                    n->lower, n->left, n->right);
+        str_appendf(all, "n%d %d %d%d%d%d%d%d%d%d", n->kind, n->form, n->clean, n->chinese,
+                    n->accents, n->lower, n->left, n->right, n->squeeze, n->escape);
         put_matcher(all, &n->matcher);
         str_append(all, n->content == NULL ? "" : n->content);
         str_append_bytes(all, n->map.unit == NULL ? (const void *)"" : n->map.unit,
@@ -272,6 +279,7 @@ bool fingerprint_seal(Tokenizer *tokenizer, Error *err) {
                     tokenizer->suffix == NULL ? "" : tokenizer->suffix);
         for (size_t i = 0; tokenizer->score != NULL && i < tokenizer->vocabulary; i++) {
             json_put_double(&all, tokenizer->score[i]);
+            str_append(&all, (tokenizer->token[i].flags & TOKEN_UNSPELLED) != 0 ? "u" : " ");
         }
     }
     bool ok = str_ok(&all, err);

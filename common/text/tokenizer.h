@@ -9,8 +9,10 @@
  * Message content is always encoded with special tokens off: text never becomes a special id, not
  * even where a model's vocabulary holds the special token's text as a piece (Hugging Face's would
  * find it there).
- * Read from tokenizer.json or vocab.json + merges.txt of a folder; written as tokenizer.json,
- * tokenizer_config.json and, of BPE, vocab.json and merges.txt.
+ * Read from a folder's tokenizer.json, tokenizer.model (SentencePiece, whose results are then
+ * exactly its own), vocab.json + merges.txt, or tokenizer.bin (llama2.c). Written as tokenizer.json,
+ * tokenizer_config.json and, of BPE, vocab.json and merges.txt; of the pieces of SentencePiece as
+ * tokenizer.model and tokenizer_config.json.
  * Immutable after loading: threads may share it.
  */
 #ifndef RLHF_TEXT_TOKENIZER_H
@@ -34,8 +36,8 @@ void tokens_done(Tokens *tokens);
 bool tokens_push(Tokens *tokens, int32_t id, Error *err);
 bool tokens_append(Tokens *tokens, const int32_t *id, size_t n, Error *err);
 
-/* Reads path/tokenizer.json, or path/vocab.json + merges.txt; path may also name the .json file
- * itself (NAMEvocab.json is read with NAMEmerges.txt beside it). EOS, BOS and pad are named by
+/* Reads the first of path's files in the order above; path may also name a file itself, .json,
+ * .model or .bin (NAMEvocab.json is read with NAMEmerges.txt beside it). EOS, BOS and pad are named by
  * tokenizer_config.json, else special_tokens_map.json, else numbered by config.json of the same
  * folder; where no file says anything, <|endoftext|> is EOS and BOS if it is an added token, as in
  * GPT-2. */
@@ -43,7 +45,7 @@ Tokenizer *tokenizer_load(const char *path, Error *err);
 void tokenizer_free(Tokenizer *tokenizer);
 
 /* Writes the files named above into an existing folder. A tokenizer that was read keeps its unknown
- * keys: tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja
+ * keys: tokenizer.json, tokenizer.model, tokenizer_config.json, special_tokens_map.json and chat_template.jinja
  * come out byte for byte as they went in. */
 bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err);
 

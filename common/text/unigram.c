@@ -20,7 +20,9 @@ typedef struct Arrival {
     uint32_t begin, next; /* where it begins; where the next piece of the best way ends */
 } Arrival;
 
-static inline void arrive(Arrival *at, double score, int32_t id, size_t begin) {
+/* rounds: SentencePiece adds in single precision. */
+static inline void arrive(Arrival *at, double score, bool rounds, int32_t id, size_t begin) {
+    score = rounds ? (double)(float)score : score;
     if (at->piece == 0 || score > at->score) {
         *at = (Arrival){.score = score, .piece = id + 1, .begin = (uint32_t)begin};
     }
@@ -34,6 +36,7 @@ static bool forward(Encoder *encoder, const char *text, size_t n, Error *err) {
     const Tokenizer *tokenizer = encoder->tokenizer;
     const Trie *pieces = &tokenizer->pieces;
     Arrival *arrival = encoder->arrival;
+    bool rounds = tokenizer->single_precision;
     size_t size = 0;
     memset(arrival, 0, (n + 1) * sizeof *arrival);
     for (size_t i = 0; i < n; i += size) {
@@ -46,7 +49,7 @@ static bool forward(Encoder *encoder, const char *text, size_t n, Error *err) {
             int32_t id = node < 0 ? -1 : trie_value(pieces, node);
             if (id >= 0 && !is_hidden(encoder, id)) {
                 single = single || end - i == size;
-                arrive(&arrival[end], tokenizer->score[id] + here, id, i);
+                arrive(&arrival[end], tokenizer->score[id] + here, rounds, id, i);
             }
         }
         if (!single) {
@@ -55,7 +58,8 @@ static bool forward(Encoder *encoder, const char *text, size_t n, Error *err) {
                                 "the vocabulary has no piece for \"%.*s\" and no unknown token",
                                 (int)size, text + i);
             }
-            arrive(&arrival[i + size], tokenizer->unknown_score + here, tokenizer->unknown, i);
+            double score = tokenizer->unknown_score + here;
+            arrive(&arrival[i + size], score, rounds, tokenizer->unknown, i);
         }
     }
     return true;
@@ -66,7 +70,8 @@ static bool put_unknown(Encoder *encoder, const char *text, size_t n, Error *err
     const Tokenizer *tokenizer = encoder->tokenizer;
     int32_t id = name_map_find(&tokenizer->model, text, n);
     bool done = false;
-    if (id >= 0 && !is_hidden(encoder, id)) {
+    bool spelled = id >= 0 && (tokenizer->token[id].flags & TOKEN_UNSPELLED) == 0;
+    if (spelled && !is_hidden(encoder, id)) {
         return tokens_push(encoder->out, id, err);
     }
     if (tokenizer->byte_fallback && !encoder_fallback(encoder, text, n, &done, err)) {

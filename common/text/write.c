@@ -95,7 +95,10 @@ static void put_config(const Tokenizer *tokenizer, Str *out) {
     }
     str_append(out, ",\n  \"clean_up_tokenization_spaces\": false,\n"
                     "  \"model_max_length\": 1000000000000000019884624838656,\n"
-                    "  \"tokenizer_class\": \"PreTrainedTokenizerFast\"\n}\n");
+                    "  \"tokenizer_class\": \"");
+    str_append(out, tokenizer->is_pieces ? "LlamaTokenizer\",\n  \"legacy\": true,\n"
+                                           "  \"add_bos_token\": false\n}\n"
+                                         : "PreTrainedTokenizerFast\"\n}\n");
 }
 
 static void put_merges(const Tokenizer *tokenizer, Str *out) {
@@ -115,8 +118,9 @@ static bool write_file(const char *folder, const char *name, const Str *content,
 }
 
 bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "chat_template.jinja"};
+    const char *const names[] = {tokenizer->is_pieces ? "tokenizer.model" : "tokenizer.json",
+                                 "tokenizer_config.json", "special_tokens_map.json",
+                                 "chat_template.jinja"};
     bool ok = true;
     Str text = {0};
     for (int i = 0; ok && i < 4; i++) {
@@ -128,7 +132,7 @@ bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err) 
             ok = write_file(folder, names[i], &text, err);
         }
     }
-    if (tokenizer->kind != MODEL_BPE) {
+    if (tokenizer->kind != MODEL_BPE || tokenizer->is_pieces) {
         str_done(&text);
         return ok;
     }
