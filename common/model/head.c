@@ -4,7 +4,6 @@
  */
 #include <string.h>
 
-#include "common/kernels/gemm.h"
 #include "common/kernels/logprob.h"
 #include "common/model/pass.h"
 
@@ -38,33 +37,78 @@ static size_t choose(Workspace *w, const Batch *batch, const size_t *row, size_t
 /* Logits of the m chosen rows and what follows from them. */
 static void logits_forward(const Model *model, Workspace *w, size_t m, bool entropy, bool correct) {
     const ModelConfig *c = &w->config;
+    Part head = lm_head_part(c);
     matrix_gather(w->gathered, w->hidden, w->chosen, m, c->width);
-    gemm(PLAIN, TRANSPOSED, m, c->vocabulary, c->width, 1 / w->temperature, w->gathered, c->width,
-         part_weights(model, w, lm_head_part(c), 0), c->width, 0, w->logits, c->vocabulary);
+    product_run(&(Product){
+        .type = w->plan.type,
+        .tb = TRANSPOSED,
+        .m = m,
+        .n = c->vocabulary,
+        .k = c->width,
+        .alpha = 1 / w->temperature,
+        .a = w->gathered,
+        .lda = c->width,
+        .b = part_weights(model, w, head, 0),
+        .ldb = c->width,
+        .packed = packed_part(w->packed, head, 0, PACK_HEAD_FORWARD),
+        .c = w->logits,
+        .ldc = c->vocabulary,
+    });
     logprob_forward(w->value.logprob, entropy ? w->value.entropy : NULL,
                     correct ? w->value.correct : NULL, w->lse, w->logits, w->target, m,
                     c->vocabulary);
+}
+
+/* dhead += scale dlogits^T x, of the m chosen rows */
+static void head_weight_gradient(const Workspace *w, float *dhead, size_t m, float scale) {
+    size_t width = w->config.width, vocabulary = w->config.vocabulary;
+    product_run(&(Product){
+        .type = w->plan.type,
+        .ta = TRANSPOSED,
+        .m = vocabulary,
+        .n = width,
+        .k = m,
+        .alpha = scale,
+        .beta = 1,
+        .a = w->logits,
+        .lda = vocabulary,
+        .b = w->gathered,
+        .ldb = width,
+        .c = dhead,
+        .ldc = width,
+    });
 }
 
 /* From w->gradient of the m chosen rows, whose logits are there, to the hidden state and the head. */
 static void logits_backward(const Model *model, Gradients *gradients, Workspace *w, size_t m,
                             bool entropy) {
     const ModelConfig *c = &w->config;
-    size_t width = c->width, vocabulary = c->vocabulary;
     float scale = 1 / w->temperature;
+    Part head = lm_head_part(c);
     logprob_backward(w->logits, w->lse, w->value.entropy, w->gradient.logprob,
-                     entropy ? w->gradient.entropy : NULL, w->target, m, vocabulary);
-    float *dhead = part_gradient(model, gradients, w, lm_head_part(c), 0);
+                     entropy ? w->gradient.entropy : NULL, w->target, m, c->vocabulary);
+    float *dhead = part_gradient(model, gradients, w, head, 0);
     if (dhead != NULL) {
-        gemm(TRANSPOSED, PLAIN, vocabulary, width, m, scale, w->logits, vocabulary, w->gathered,
-             width, 1, dhead, width);
+        head_weight_gradient(w, dhead, m, scale);
     }
-    gemm(PLAIN, PLAIN, m, width, vocabulary, scale, w->logits, vocabulary,
-         part_weights(model, w, lm_head_part(c), 0), width, 0, w->gathered, width);
-    matrix_scatter_add(w->dnarrow, w->gathered, w->chosen, m, width);
+    product_run(&(Product){
+        .type = w->plan.type,
+        .m = m,
+        .n = c->width,
+        .k = c->vocabulary,
+        .alpha = scale,
+        .a = w->logits,
+        .lda = c->vocabulary,
+        .b = part_weights(model, w, head, 0),
+        .ldb = c->width,
+        .packed = packed_part(w->packed, head, 0, PACK_HEAD_BACKWARD),
+        .c = w->gathered,
+        .ldc = c->width,
+    });
+    matrix_scatter_add(w->dnarrow, w->gathered, w->chosen, m, c->width);
 }
 
-/* value [m, labels] of the rows of x [m, C] */
+/* score [m, labels] of the rows of x [m, C]. The score head is FP32 always: it is narrow. */
 static void scores_forward(const Model *model, Workspace *w, float *score, const float *x,
                            size_t m) {
     size_t width = w->config.width, labels = w->config.labels;
@@ -116,8 +160,14 @@ static size_t list_rows(Workspace *w, const Batch *batch, bool all) {
     return n;
 }
 
-static size_t chunk_rows(const Workspace *w, size_t begin, size_t n) {
-    return n - begin < w->chunk ? n - begin : w->chunk;
+/* Chunks of n rows are of one size, so that none is too small for its products to be fast. */
+static size_t chunk_size(const Workspace *w, size_t n) {
+    size_t chunks = (n + w->chunk - 1) / w->chunk;
+    return n == 0 ? 1 : (n + chunks - 1) / chunks;
+}
+
+static size_t chunk_rows(size_t begin, size_t n, size_t chunk) {
+    return n - begin < chunk ? n - begin : chunk;
 }
 
 static void prepare_outputs(const Workspace *w, const Batch *batch, const PerToken *out) {
@@ -137,9 +187,9 @@ void head_forward(const Model *model, Workspace *w, const Batch *batch, const Pe
     if (out->logprob == NULL && out->entropy == NULL && out->correct == NULL) {
         return;
     }
-    size_t n = list_rows(w, batch, false);
-    for (size_t begin = 0; begin < n; begin += w->chunk) {
-        size_t m = choose(w, batch, w->row + begin, chunk_rows(w, begin, n), NULL);
+    size_t n = list_rows(w, batch, false), chunk = chunk_size(w, n);
+    for (size_t begin = 0; begin < n; begin += chunk) {
+        size_t m = choose(w, batch, w->row + begin, chunk_rows(begin, n, chunk), NULL);
         logits_forward(model, w, m, out->entropy != NULL, out->correct != NULL);
         hand_out(w, out, m);
     }
@@ -157,9 +207,9 @@ void head_backward(const Model *model, Gradients *gradients, Workspace *w, const
         return;
     }
     CHECK(has_lm_head(c));
-    size_t n = list_rows(w, batch, false);
-    for (size_t begin = 0; begin < n; begin += w->chunk) {
-        size_t m = choose(w, batch, w->row + begin, chunk_rows(w, begin, n), d);
+    size_t n = list_rows(w, batch, false), chunk = chunk_size(w, n);
+    for (size_t begin = 0; begin < n; begin += chunk) {
+        size_t m = choose(w, batch, w->row + begin, chunk_rows(begin, n, chunk), d);
         if (m > 0) {
             logits_forward(model, w, m, d->entropy != NULL, false);
             logits_backward(model, gradients, w, m, d->entropy != NULL);
@@ -211,9 +261,9 @@ void head_train(const Model *model, Gradients *gradients, Workspace *w, const Ba
     lm = lm || out->logprob != NULL || out->entropy != NULL || out->correct != NULL;
     PerToken value, gradient;
     chunk_arrays(w, want, &value, &gradient);
-    size_t n = list_rows(w, batch, scores);
-    for (size_t begin = 0; begin < n; begin += w->chunk) {
-        size_t rows = chunk_rows(w, begin, n);
+    size_t n = list_rows(w, batch, scores), chunk = chunk_size(w, n);
+    for (size_t begin = 0; begin < n; begin += chunk) {
+        size_t rows = chunk_rows(begin, n, chunk);
         size_t m = lm ? choose(w, batch, w->row + begin, rows, NULL) : 0;
         if (m > 0) {
             logits_forward(model, w, m, entropy, out->correct != NULL);

@@ -6,9 +6,9 @@
 #include "common/base/random.h"
 #include "common/model/pass.h"
 
-/* The head's chunk: enough rows for products to be efficient, few enough for the logits to stay in a
- * cache when the vocabulary allows it. */
-enum { CHUNK_BYTES = 4 << 20, CHUNK_MINIMUM = 128, CHUNK_MAXIMUM = 1024 };
+/* The head's chunk of logits: in the last cache when the vocabulary allows it, and rows enough for the
+ * products of a large one to be fast. */
+enum { CHUNK_BYTES = 16 << 20, CHUNK_MINIMUM = 256, CHUNK_MAXIMUM = 1024 };
 
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;

@@ -75,13 +75,13 @@ static void fixture_init(Fixture *f) {
     }
 }
 
-static void test_transformers(void **state) {
-    (void)state;
+/* Largest differences allowed: of values, and of a tensor's gradient relative to its largest element. */
+static void compare(GemmType type, double values, double slopes) {
     static Fixture f;
     static float logprob[TOKENS], entropy[TOKENS], score[TOKENS];
     Error err = {0};
     fixture_init(&f);
-    WorkspacePlan plan = {TOKENS, SEQUENCES, true};
+    WorkspacePlan plan = {.tokens = TOKENS, .sequences = SEQUENCES, .training = true, .type = type};
     Workspace *workspace = workspace_create(&f.model.config, &plan, &err);
     assert_ok(workspace != NULL, &err);
     workspace_set_temperature(workspace, f.temperature[0]);
@@ -89,9 +89,9 @@ static void test_transformers(void **state) {
     assert_ok(gradients_init(&gradients, &f.model, &err), &err);
     PerToken out = {.logprob = logprob, .entropy = entropy, .score = score};
     model_forward(&f.model, workspace, &f.batch, &out);
-    assert_close("logprob", logprob, f.logprob, TOKENS, 0, 2e-5);
-    assert_close("entropy", entropy, f.entropy, TOKENS, 0, 2e-5);
-    assert_close("score", score, f.score, TOKENS, 0, 2e-5);
+    assert_close("logprob", logprob, f.logprob, TOKENS, 0, values);
+    assert_close("entropy", entropy, f.entropy, TOKENS, 0, values);
+    assert_close("score", score, f.score, TOKENS, 0, values);
     PerToken d = {.logprob = f.dlogprob, .entropy = f.dentropy, .score = f.dscore};
     model_backward(&f.model, &gradients, workspace, &f.batch, &d);
     SafeTensors file;
@@ -101,13 +101,24 @@ static void test_transformers(void **state) {
         const Parameter *p = &f.model.parameter[i];
         assert_true(p->count <= sizeof want / sizeof *want);
         read_tensor(&file, p->name, want, p->count);
-        assert_close(p->name, gradients.data + p->gradient, want, p->count, 1e-4, 0);
+        assert_close(p->name, gradients.data + p->gradient, want, p->count, slopes, 0);
     }
     safetensors_close(&file);
     gradients_done(&gradients);
     workspace_free(workspace);
     batch_done(&f.batch);
     model_done(&f.model);
+}
+
+static void test_transformers(void **state) {
+    (void)state;
+    compare(GEMM_FP32, 2e-5, 1e-4);
+}
+
+/* Inputs of products are off by 2^-9 of their size at most. */
+static void test_transformers_bf16(void **state) {
+    (void)state;
+    compare(GEMM_BF16, 0.06, 0.06);
 }
 
 static int set_up(void **state) {
@@ -119,6 +130,7 @@ static int set_up(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transformers),
+        cmocka_unit_test(test_transformers_bf16),
     };
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }

@@ -92,7 +92,7 @@ static void test_packed(void **state) {
 static void test_memory(void **state) {
     (void)state;
     ModelConfig config = tiny_config(LAYERS, HEAD_BOTH, true);
-    WorkspacePlan plan = {.tokens = 512, .sequences = 8, .training = true};
+    WorkspacePlan plan = {.tokens = 8192, .sequences = 8, .training = true};
     size_t last = workspace_bytes(&config, &plan);
     for (int64_t blocks = 2; blocks <= LAYERS; blocks++) { /* one alone shares with nothing */
         plan.recompute = blocks;
