@@ -12,6 +12,7 @@
 #include "bench/machine.h"
 #include "common/base/memory.h"
 #include "common/base/random.h"
+#include "common/base/str.h"
 #include "common/model/family.h"
 #include "ppo/ppo.h"
 
@@ -224,8 +225,32 @@ static void print_pieces(const World *world, const double flops[PIECES], double 
     }
 }
 
+/* For the peers: the lengths of every prompt and completion are part of the work. */
+static char *describe(const World *world) {
+    const Shape *shape = world->shape;
+    const Rollout *rollout = &world->ppo.rollout;
+    Str text = {0};
+    Error err = {0};
+    str_appendf(&text,
+                "{\"kind\":\"ppo\",\"layers\":%zu,\"width\":%zu,\"heads\":%zu,\"vocabulary\":%zu,"
+                "\"context\":%zu,\"bf16\":false,\"epochs\":%zu,\"minibatches\":%zu,\"rollouts\":[",
+                shape->layers, shape->width, shape->heads, shape->vocabulary,
+                world->policy.config.context, shape->epochs, shape->minibatches);
+    for (size_t s = 0; s < rollout->samples; s++) {
+        str_appendf(&text, "%s[%zu,%zu]", s == 0 ? "" : ",",
+                    rollout->prompt[s / rollout->per_group]->count,
+                    rollout->start[s + 1] - rollout->start[s]);
+    }
+    str_append(&text, "]}");
+    char *peer = str_take(&text, &err);
+    if (peer == NULL) {
+        bench_fail(&err);
+    }
+    return peer;
+}
+
 static void measure(const Shape *shape) {
-    char name[64], peer[400];
+    char name[64];
     snprintf(name, sizeof name, "ppo iteration %s fp32", shape->name);
     if (!bench_wants(name, shape->full)) {
         return;
@@ -238,13 +263,7 @@ static void measure(const Shape *shape) {
     for (Piece i = 0; i < PIECES; i++) {
         sum += flops[i];
     }
-    double length = (double)world.ppo.rollout.actions / (double)world.ppo.rollout.samples;
-    snprintf(peer, sizeof peer,
-             "{\"work\":\"ppo\",\"layers\":%zu,\"width\":%zu,\"heads\":%zu,\"vocabulary\":%zu,"
-             "\"rollouts\":%zu,\"prompt\":%zu,\"length\":%.1f,\"longest\":%zu,\"epochs\":%zu,"
-             "\"minibatches\":%zu}",
-             shape->layers, shape->width, shape->heads, shape->vocabulary, shape->prompts,
-             shape->prompt, length, shape->longest, shape->epochs, shape->minibatches);
+    char *peer = describe(&world);
     BenchRow row = {.name = name,
                     .unit = "tokens",
                     .work = (double)world.ppo.rollout.actions,
@@ -253,6 +272,7 @@ static void measure(const Shape *shape) {
                     .peer = peer};
     bench_measure(&row, iterate, &world);
     print_pieces(&world, flops, bytes);
+    free(peer);
     world_done(&world);
 }
 
