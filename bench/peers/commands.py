@@ -20,15 +20,28 @@ def python_env(options):
 def peers_of(work, options):
     """[(name, command, environment)] for the JSON object that a row of ours tells."""
     found = []
-    if not work or not options.python:
+    if not work:
         return found
+    env, kind = python_env(options), work["kind"]
 
-    def script(name, *arguments):
-        return [options.python, os.path.join(HERE, name), json.dumps(work), *arguments]
+    def add(name, interpreter, script, *arguments, environment=env):
+        if interpreter:
+            command = [interpreter, os.path.join(HERE, script), *arguments]
+            found.append((name, command, environment))
 
-    env = python_env(options)
-    if work["kind"] == "sft":
-        found.append(("PyTorch", script("torch_sft.py"), env))
+    row = json.dumps(work)
+    if kind == "sft":
+        add("PyTorch", options.python, "torch_sft.py", row)
         if options.full:
-            found.append(("PyTorch compiled", script("torch_sft.py", "compile"), env))
+            add("PyTorch compiled", options.python, "torch_sft.py", row, "compile")
+    elif kind == "ppo":
+        add("PyTorch", options.python, "torch_ppo.py", row)
+    elif kind == "generate":
+        if options.llama:
+            huge = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+            add("llama.cpp", options.python, "llama.py", options.llama, str(options.threads), row, environment=huge)
+        if work["batch"] > 1:
+            add("transformers", options.python, "hf_generate.py", row)
+    elif kind == "tokenizer":
+        add("tokenizers", options.python, "hf_tokenizers.py", row)
     return found

@@ -13,17 +13,19 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x, past=None):
-        """past: (keys, values, length) to append to in place, for decoding."""
+    def forward(self, x, past=None, mask=None):
+        """past: (keys, values, length) to append to in place, for decoding. mask: what is seen, if not
+        simply all that came before."""
         b, t, c = x.shape
         q, k, v = (y.view(b, t, self.heads, -1).transpose(1, 2)
                    for y in self.qkv(self.ln_1(x)).split(c, dim=2))
         if past is None:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         else:
             keys, values, n = past
             keys[:, :, n:n + t], values[:, :, n:n + t] = k, v
-            y = F.scaled_dot_product_attention(q, keys[:, :, :n + t], values[:, :, :n + t], is_causal=t > 1)
+            y = F.scaled_dot_product_attention(q, keys[:, :, :n + t], values[:, :, :n + t], attn_mask=mask,
+                                               is_causal=mask is None and t > 1)
         x = x + self.out(y.transpose(1, 2).reshape(b, t, c))
         return x + self.down(F.gelu(self.up(self.ln_2(x)), approximate="tanh"))
 
@@ -39,11 +41,13 @@ class GPT2(nn.Module):
             if p.dim() == 2:
                 nn.init.normal_(p, std=0.02)
 
-    def forward(self, ids, caches=None, start=0):
+    def forward(self, ids, caches=None, start=0, position=None, mask=None):
         """Hidden states after the last norm."""
-        x = self.wte(ids) + self.wpe(torch.arange(start, start + ids.shape[1]))
+        if position is None:
+            position = torch.arange(start, start + ids.shape[1])
+        x = self.wte(ids) + self.wpe(position)
         for i, block in enumerate(self.blocks):
-            x = block(x, None if caches is None else (*caches[i], start))
+            x = block(x, None if caches is None else (*caches[i], start), mask)
         return self.ln_f(x)
 
     def logits(self, hidden):
