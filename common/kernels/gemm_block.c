@@ -23,6 +23,8 @@ typedef struct Place {
     size_t a_tile; /* words from a tile's rows to the next */
     float *c;
     size_t ldc;
+    const Word *ahead; /* the next panel of B, */
+    size_t share;      /* of which every tile asks for so much */
 } Place;
 
 /* C[rows, panels * TILE_COLUMNS] = alpha A B + beta C. The numbers in front are constants. */
@@ -91,6 +93,10 @@ typedef void Tiles(const GemmBlock *g, Place at, size_t count);
 INLINE void tiles_of(const int rows, const int panels, const GemmType type, const GemmBlock *g,
                      Place at, size_t count) {
     for (; count > 0; count--) {
+        for (size_t l = 0; l < at.share; l += 16) {
+            __builtin_prefetch(at.ahead + l, 0, 2);
+        }
+        at.ahead += at.share;
         tile(rows, panels, type, g, at);
         at.a += at.a_tile;
         at.c += (size_t)rows * at.ldc;
@@ -146,7 +152,7 @@ static void copy(size_t rows, size_t columns, float *to, size_t ld_to, const flo
 /* A tile that the edge of C cuts: by way of a whole one. */
 static void edge_tile(const GemmBlock *g, Place at, size_t rows, size_t columns) {
     float whole[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64))) = {0};
-    Place inner = {at.a, at.b, 0, whole, TILE_COLUMNS};
+    Place inner = {at.a, at.b, 0, whole, TILE_COLUMNS, NULL, 0};
     if (g->beta != 0) {
         copy(rows, columns, whole, TILE_COLUMNS, at.c, at.ldc);
     }
@@ -173,8 +179,10 @@ static Place tiles(const GemmBlock *g, Place at, size_t count, size_t rows, size
 static void multiply(const GemmBlock *g) {
     size_t count = (g->m + TILE_ROWS - 1) / TILE_ROWS;
     size_t whole = g->m % TILE_ROWS == 0 ? count : count < 2 ? 0 : count - 2;
+    size_t share = (g->b_panel / 16 + count - 1) / count * 16;
     for (size_t j = 0; j < g->n;) {
-        Place at = {g->a, g->b + j / TILE_COLUMNS * g->b_panel, 0, g->c + j, g->ldc};
+        Place at = {g->a, g->b + j / TILE_COLUMNS * g->b_panel, 0, g->c + j, g->ldc, NULL, share};
+        at.ahead = at.b + g->b_panel;
         size_t left = g->n - j, panels = g->m <= LOW ? low_panels[g->m] : 1;
         if (panels > 1 && left >= panels * TILE_COLUMNS) {
             low[g->type][g->m](g, at, 1);

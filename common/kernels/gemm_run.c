@@ -2,7 +2,7 @@
  *
  * A product cut into blocks, and those over threads.
  */
-#include <string.h>
+#include <sys/mman.h>
 
 #include "common/base/error.h"
 #include "common/base/parallel.h"
@@ -11,16 +11,21 @@
 
 enum {
     SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives */
-    SLAB_COLUMNS = 1024,     /* of B packed at once */
-    OWN_WORDS = 1 << 18,     /* of B packed by a thread for itself */
-    SHARED_WORDS = 1 << 20,  /* and by all threads together */
+    SLAB_COLUMNS = 1024,     /* of B at once, which then comes from a cache for every block of A */
+    OWN_WORDS = 1 << 16,     /* of B packed in product_serial */
+    TEAM_WORDS = 1 << 22,    /* of B packed in product_run, by all threads */
+    MOST_WORDS = 1 << 19,    /* of them a thread takes for its own columns */
+    SHARED_WORDS = 1 << 20,  /* and for what all read */
     FINISH_COLUMNS = 256,    /* of a finished block: it is in the second cache */
     NEAR = 128,              /* depths up to which rows far apart are read in place */
+    HUGE_PAGE = 1 << 21,
 };
 
 static _Thread_local Word own_rows[MOST_ROWS * BLOCK_K] __attribute__((aligned(64)));
 static _Thread_local Word own_columns[OWN_WORDS] __attribute__((aligned(64)));
-static Word shared_columns[SHARED_WORDS] __attribute__((aligned(64)));
+
+/* Of the one product_run at a time; its pages are touched as far as they are used. */
+static Word team_columns[TEAM_WORDS] __attribute__((aligned(HUGE_PAGE)));
 
 /* A part of C. */
 typedef struct Part {
@@ -89,42 +94,50 @@ static void place_rows(const Product *p, GemmBlock *block, size_t row, size_t de
     block->a_step = kernels->tile_rows;
 }
 
+/* A block of rows of C, over the depths and columns of a slab that the part has. */
+static void multiply_rows(const Product *p, const Slab *s, Part part) {
+    const GemmKernels *kernels = gemm_kernels();
+    for (size_t d = 0; d < s->k; d += BLOCK_K) {
+        GemmBlock g = {.type = p->type, .m = part.rows, .alpha = p->alpha, .ldc = p->ldc};
+        g.k = least(BLOCK_K, s->k - d);
+        g.beta = s->depth + d == 0 ? p->beta : 1;
+        place_rows(p, &g, part.row, s->depth + d);
+        size_t steps = packed_steps(p->type, g.k);
+        g.b_panel = s->loose ? kernels->tile_columns : kernels->tile_columns * steps;
+        g.b_step = s->loose ? p->ldb : panel_step(p->type);
+        const Word *b = s->panels + (s->loose ? d * p->ldb : s->wide * packed_steps(p->type, d));
+        bool finish = p->finish != NULL && s->depth + d + g.k == p->k;
+        size_t width = finish ? FINISH_COLUMNS : part.columns;
+        for (size_t j = part.column; j < part.column + part.columns; j += width) {
+            g.n = least(width, part.column + part.columns - j);
+            g.b = b + (j - s->column) * (s->loose ? 1 : steps);
+            g.c = p->c + part.row * p->ldc + j;
+            kernels->multiply(&g);
+            if (finish) {
+                p->finish(p->context, part.row, g.m, j, g.n, g.c, p->ldc);
+            }
+        }
+    }
+}
+
 /* The columns of a part that the slab holds, over the slab's depth. */
 static void multiply_part(const Product *p, const Slab *s, Part part) {
     const GemmKernels *kernels = gemm_kernels();
     size_t blocks = (part.rows + kernels->block_rows - 1) / kernels->block_rows;
     size_t height = round_up((part.rows + blocks - 1) / blocks, kernels->tile_rows);
-    size_t end = part.row + part.rows, first = part.column - s->column;
-    for (size_t i = part.row; i < end; i += height) {
-        for (size_t d = 0; d < s->k; d += BLOCK_K) {
-            GemmBlock g = {.type = p->type, .m = least(height, end - i), .alpha = p->alpha};
-            g.k = least(BLOCK_K, s->k - d);
-            g.beta = s->depth + d == 0 ? p->beta : 1;
-            g.ldc = p->ldc;
-            place_rows(p, &g, i, s->depth + d);
-            size_t steps = packed_steps(p->type, g.k);
-            g.b_panel = s->loose ? kernels->tile_columns : kernels->tile_columns * steps;
-            g.b_step = s->loose ? p->ldb : panel_step(p->type);
-            const Word *b =
-                s->panels + (s->loose ? d * p->ldb : s->wide * packed_steps(p->type, d));
-            bool finish = p->finish != NULL && s->depth + d + g.k == p->k;
-            size_t width = finish ? FINISH_COLUMNS : part.columns;
-            for (size_t j = 0; j < part.columns; j += width) {
-                g.n = least(width, part.columns - j);
-                g.b = b + (first + j) * (s->loose ? 1 : steps);
-                g.c = p->c + i * p->ldc + part.column + j;
-                kernels->multiply(&g);
-                if (finish) {
-                    p->finish(p->context, i, g.m, part.column + j, g.n, g.c, p->ldc);
-                }
-            }
+    for (size_t j = 0; j < part.columns; j += SLAB_COLUMNS) {
+        for (size_t i = 0; i < part.rows; i += height) {
+            Part block = {part.row + i, least(height, part.rows - i), part.column + j,
+                          least(SLAB_COLUMNS, part.columns - j)};
+            multiply_rows(p, s, block);
         }
     }
 }
 
 /* How much of op(B), of which n columns are wanted, fits into a buffer. */
 static Slab slab_size(size_t n, size_t words) {
-    size_t columns = least(SLAB_COLUMNS, round_up(n, gemm_kernels()->tile_columns));
+    size_t unit = gemm_kernels()->tile_columns, fit = words / BLOCK_K / unit * unit;
+    size_t columns = least(least(SLAB_COLUMNS, fit), round_up(n, unit));
     return (Slab){.columns = columns, .k = words / columns / BLOCK_K * BLOCK_K};
 }
 
@@ -134,20 +147,26 @@ static Slab next_slab(const Product *p, Slab most, Part part, size_t column, siz
                    least(most.k, p->k - depth), panels);
 }
 
-/* A part of C on the calling thread, B packed into the thread's buffer. */
-static void pack_and_multiply(const Product *p, Part part) {
-    Slab most = slab_size(part.columns, OWN_WORDS);
+/* Where a thread packs B. */
+typedef struct Buffer {
+    Word *data;
+    size_t words;
+} Buffer;
+
+/* A part of C on the calling thread. */
+static void pack_and_multiply(const Product *p, Part part, Buffer buffer) {
+    Slab most = slab_size(part.columns, buffer.words);
     for (size_t j = part.column; j < part.column + part.columns; j += most.columns) {
         for (size_t d = 0; d < p->k; d += most.k) {
-            Slab s = next_slab(p, most, part, j, d, own_columns);
-            pack_slab(p->type, p->tb, p->b, p->ldb, &s, 0, s.columns, own_columns);
+            Slab s = next_slab(p, most, part, j, d, buffer.data);
+            pack_slab(p->type, p->tb, p->b, p->ldb, &s, 0, s.columns, buffer.data);
             multiply_part(p, &s, (Part){part.row, part.rows, s.column, s.columns});
         }
     }
 }
 
 /* A part of C on the calling thread. */
-static void run_part(const Product *p, Part part) {
+static void run_part(const Product *p, Part part, Buffer buffer) {
     size_t unit = gemm_kernels()->tile_columns;
     if (p->packed != NULL) {
         Slab whole = slab_at(0, p->n, 0, p->k, p->packed->data);
@@ -166,20 +185,25 @@ static void run_part(const Product *p, Part part) {
         part.columns -= loose.columns;
     }
     if (part.columns > 0) {
-        pack_and_multiply(p, part);
+        pack_and_multiply(p, part, buffer);
     }
 }
 
+static Buffer team_buffer(int thread) {
+    size_t share = TEAM_WORDS / (size_t)parallel_threads() / BLOCK_K * BLOCK_K;
+    return (Buffer){team_columns + (size_t)thread * share, least(share, MOST_WORDS)};
+}
+
+/* A part of the rows, B being packed already. */
 static void run_rows(void *context, size_t begin, size_t end, int thread) {
     const Product *p = context;
     (void)thread;
-    run_part(p, (Part){begin, end - begin, 0, p->n});
+    run_part(p, (Part){begin, end - begin, 0, p->n}, (Buffer){NULL, 0});
 }
 
 static void run_columns(void *context, size_t begin, size_t end, int thread) {
     const Product *p = context;
-    (void)thread;
-    run_part(p, (Part){0, p->m, begin, end - begin});
+    run_part(p, (Part){0, p->m, begin, end - begin}, team_buffer(thread));
 }
 
 typedef struct Shared {
@@ -191,7 +215,7 @@ static void pack_shared(void *context, size_t begin, size_t end, int thread) {
     const Shared *w = context;
     const Product *p = w->product;
     (void)thread;
-    pack_slab(p->type, p->tb, p->b, p->ldb, &w->slab, begin, end, shared_columns);
+    pack_slab(p->type, p->tb, p->b, p->ldb, &w->slab, begin, end, team_columns);
 }
 
 static void multiply_shared(void *context, size_t begin, size_t end, int thread) {
@@ -208,7 +232,7 @@ static void run_shared(const Product *p) {
     Part whole = {0, p->m, 0, p->n};
     for (size_t j = 0; j < p->n; j += most.columns) {
         for (size_t d = 0; d < p->k; d += most.k) {
-            Shared w = {p, next_slab(p, most, whole, j, d, shared_columns)};
+            Shared w = {p, next_slab(p, most, whole, j, d, team_columns)};
             parallel_for(w.slab.columns, kernels->tile_columns, pack_shared, &w);
             parallel_for(p->m, kernels->tile_rows, multiply_shared, &w);
         }
@@ -252,16 +276,25 @@ static void check_packed(const Product *p) {
 void product_serial(const Product *p) {
     check_packed(p);
     if (!empty_depth(p) && p->m > 0) {
-        run_part(p, (Part){0, p->m, 0, p->n});
+        run_part(p, (Part){0, p->m, 0, p->n}, (Buffer){own_columns, OWN_WORDS});
+    }
+}
+
+static void advise_huge_pages(void) {
+    static bool advised;
+    if (!advised) {
+        madvise(team_columns, sizeof team_columns, MADV_HUGEPAGE);
+        advised = true;
     }
 }
 
 void product_own(const Product *p) {
-    if (parallel_threads() == 1 || parallel_is_inside() || p->m * p->n * p->k <= SMALL_PRODUCT) {
+    if (parallel_is_inside() || p->m * p->n * p->k <= SMALL_PRODUCT) {
         product_serial(p);
         return;
     }
     check_packed(p);
+    advise_huge_pages();
     Product copy = *p;
     if (!cut_by_rows(p)) {
         parallel_for(p->n, gemm_kernels()->tile_columns, run_columns, &copy);
