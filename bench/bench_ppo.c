@@ -131,13 +131,15 @@ static void world_init(World *world, const Shape *shape) {
     Error err = {0};
     Model judge;
     make_config(world);
+    const Settings *settings = &world->config.settings;
     make_prompts(world);
     make_model(world, &world->policy, HEAD_LM, 1);
     make_model(world, &world->reference, HEAD_LM, 1);
     make_model(world, &world->critic, HEAD_SCORES, 2);
     make_model(world, &judge, HEAD_SCORES, 3);
     RewardContext context = {.eos = EOS,
-                             .micro_tokens = (size_t)world->config.settings.train.micro_tokens,
+                             .pass =
+                                 stage_reading_plan(settings, (size_t)settings->train.micro_tokens),
                              .most_tokens = judge.config.context};
     world->source = reward_memory_source(&judge, &context, &err);
     world->parts = (PpoParts){.config = &world->config,

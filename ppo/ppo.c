@@ -28,17 +28,16 @@ static bool same_weights(const Model *a, const Model *b) {
     return true;
 }
 
-static bool init_models(Ppo *ppo, Error *err) {
+static bool init_models(Ppo *ppo, const PpoSizes *sizes, Error *err) {
     const PpoParts *part = &ppo->part;
     const Settings *settings = &ppo->config->settings;
     OptimizerOptions options = stage_optimizer_options(settings);
-    WorkspacePlan training = {.tokens = ppo->rows, .sequences = ppo->rows, .training = true};
-    WorkspacePlan reading = {.tokens = ppo->rows, .sequences = ppo->rows, .training = false};
     float temperature = (float)settings->generation.temperature;
     if (!gradients_init(&ppo->policy_gradients, part->policy, err) ||
         !optimizer_init(&ppo->policy_optimizer, &options, &ppo->policy_gradients, err) ||
-        (ppo->policy_space = workspace_create(&part->policy->config, &training, err)) == NULL ||
-        (ppo->reference_space = workspace_create(&part->reference->config, &reading, err)) ==
+        (ppo->policy_space = workspace_create(&part->policy->config, &sizes->training, err)) ==
+            NULL ||
+        (ppo->reference_space = workspace_create(&part->reference->config, &sizes->reading, err)) ==
             NULL) {
         return false;
     }
@@ -48,7 +47,8 @@ static bool init_models(Ppo *ppo, Error *err) {
     if (part->critic != NULL) {
         if (!gradients_init(&ppo->critic_gradients, part->critic, err) ||
             !optimizer_init(&ppo->critic_optimizer, &options, &ppo->critic_gradients, err) ||
-            (ppo->critic_space = workspace_create(&part->critic->config, &training, err)) == NULL) {
+            (ppo->critic_space = workspace_create(&part->critic->config, &sizes->training, err)) ==
+                NULL) {
             return false;
         }
         workspace_set_dropout(ppo->critic_space, false, 0, 0);
@@ -87,7 +87,7 @@ bool ppo_init(Ppo *ppo, const PpoParts *parts, Error *err) {
     ppo->rows = sizes.rows;
     ppo->beta = parts->config->ppo.kl_coef;
     ppo->same_start = same_weights(parts->policy, parts->reference);
-    if (!init_models(ppo, err) || !init_arrays(ppo, &sizes, err) ||
+    if (!init_models(ppo, &sizes, err) || !init_arrays(ppo, &sizes, err) ||
         !reward_prepare(parts->source, sizes.generator.completions, err) ||
         (parts->judge != NULL && !reward_prepare(parts->judge, sizes.generator.completions, err))) {
         ppo_done(ppo);

@@ -64,19 +64,23 @@ bool ppo_sizes(const PpoParts *parts, PpoSizes *sizes, Error *err) {
                          "only leave room for prompts of %zu tokens; lower generation.max_tokens",
                          sizes->longest_prompt, sizes->max_tokens, limit);
     }
+    size_t samples = larger(sizes->batch * sizes->per_group, sizes->trials);
+    size_t longest = sizes->longest_prompt + sizes->max_tokens;
     sizes->rows =
-        larger((size_t)settings->train.micro_tokens, sizes->longest_prompt + sizes->max_tokens);
+        larger(smaller((size_t)settings->train.micro_tokens, mem_mul(samples, longest)), longest);
     if (parts->ptx != NULL) {
         sizes->rows = larger(sizes->rows, parts->ptx->counts.longest);
     }
-    size_t samples = larger(sizes->batch * sizes->per_group, sizes->trials);
+    sizes->training = stage_training_plan(settings, sizes->rows);
+    sizes->reading = stage_reading_plan(settings, sizes->rows);
     size_t trials = mem_mul(sizes->trials, larger((size_t)config->ppo.best_of, 1));
     sizes->generator = (GeneratorPlan){
         .rows =
             config->ppo.rollout_rows > 0 ? (size_t)config->ppo.rollout_rows : smaller(samples, 64),
-        .context = sizes->longest_prompt + sizes->max_tokens,
+        .context = longest,
         .completions = larger(samples, trials),
         .tokens = sizes->max_tokens,
+        .type = (GemmType)settings->compute.dtype,
     };
     return true;
 }
@@ -91,15 +95,13 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
         return false;
     }
     const PpoConfig *config = parts->config;
-    WorkspacePlan training = {.tokens = sizes.rows, .sequences = sizes.rows, .training = true};
-    WorkspacePlan reading = {.tokens = sizes.rows, .sequences = sizes.rows, .training = false};
     size_t average = config->settings.train.ema > 0 ? weights(parts->policy) : 0;
     size_t policy = optimizer_bytes(parts->policy) / 2; /* gradients, and each moment of Adam */
     size_t critic = parts->critic == NULL ? 0 : optimizer_bytes(parts->critic) / 2;
     size_t pass[3] = {
-        workspace_bytes(&parts->policy->config, &training),
-        workspace_bytes(&parts->reference->config, &reading),
-        parts->critic == NULL ? 0 : workspace_bytes(&parts->critic->config, &training),
+        workspace_bytes(&parts->policy->config, &sizes.training),
+        workspace_bytes(&parts->reference->config, &sizes.reading),
+        parts->critic == NULL ? 0 : workspace_bytes(&parts->critic->config, &sizes.training),
     };
     size_t decoding = generator_bytes(&parts->policy->config, &sizes.generator);
     size_t rollouts = rollout_bytes(sizes.batch, sizes.per_group, sizes.max_tokens) +

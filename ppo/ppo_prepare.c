@@ -178,7 +178,7 @@ static bool load_rewards(PpoInputs *inputs, const PpoConfig *config, Error *err)
     RewardContext context = {
         .fingerprint = tokenizer_fingerprint(inputs->tokenizer),
         .eos = inputs->eos,
-        .micro_tokens = (size_t)settings->train.micro_tokens,
+        .pass = stage_reading_plan(settings, (size_t)settings->train.micro_tokens),
         .most_tokens = inputs->policy.config.context + 1,
         .timeout = config->reward.timeout,
     };

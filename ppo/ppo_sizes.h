@@ -14,6 +14,7 @@ typedef struct PpoSizes {
     size_t trials;  /* prompts of an evaluation, at least 1 */
     size_t befores; /* prompts shown in samples.jsonl */
     GeneratorPlan generator;
+    WorkspacePlan training, reading; /* of passes */
 } PpoSizes;
 
 /* Checks that everything fits: minibatches, contexts. ERROR_CONFIG otherwise. */

@@ -29,7 +29,9 @@ static void choose_rows(RewardPass *pass, const RewardContext *context) {
     size_t longest = pass->tokenizer != NULL || context->most_tokens > config->context
                          ? config->context
                          : context->most_tokens;
-    pass->rows = context->micro_tokens > longest ? context->micro_tokens : longest;
+    pass->rows = context->pass.tokens > longest ? context->pass.tokens : longest;
+    pass->plan = context->pass;
+    pass->plan.tokens = pass->plan.sequences = pass->rows;
 }
 
 bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
@@ -77,17 +79,12 @@ void reward_pass_close(RewardPass *pass) {
     *pass = (RewardPass){0};
 }
 
-static WorkspacePlan plan_of(const RewardPass *pass) {
-    return (WorkspacePlan){.tokens = pass->rows, .sequences = pass->rows, .training = false};
-}
-
 size_t reward_pass_weights(const RewardPass *pass) {
     return pass->model.count * sizeof(float);
 }
 
 size_t reward_pass_work(const RewardPass *pass) {
-    WorkspacePlan plan = plan_of(pass);
-    return workspace_bytes(&pass->model.config, &plan);
+    return workspace_bytes(&pass->model.config, &pass->plan);
 }
 
 size_t reward_pass_longest(const RewardPass *pass) {
@@ -103,7 +100,6 @@ bool reward_pass_prepare(RewardPass *pass, Error *err) {
         return true;
     }
     size_t longest = pass->model.config.context + 1;
-    WorkspacePlan plan = plan_of(pass);
     pass->score = mem_alloc(mem_mul(pass->rows, pass->model.config.labels), sizeof(float), err);
     pass->last = mem_alloc(pass->rows, sizeof *pass->last, err);
     pass->items = pass->rows;
@@ -112,7 +108,7 @@ bool reward_pass_prepare(RewardPass *pass, Error *err) {
         !batch_init(&pass->batch, pass->rows, pass->rows, err)) {
         return false;
     }
-    pass->workspace = workspace_create(&pass->model.config, &plan, err);
+    pass->workspace = workspace_create(&pass->model.config, &pass->plan, err);
     return pass->workspace != NULL;
 }
 

@@ -17,6 +17,7 @@ typedef struct RewardPass {
     Layout layout;        /* of its own, with a tokenizer of its own */
     int32_t eos;          /* appended to unfinished completions, -1: none */
     size_t rows;          /* of the largest batch */
+    WorkspacePlan plan;   /* for it */
     Workspace *workspace; /* NULL until it is prepared */
     Batch batch;
     float *score;              /* [rows * labels] */

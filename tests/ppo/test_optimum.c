@@ -65,7 +65,8 @@ static void optimum(const double *reference, int32_t first, double beta, double 
 
 static void test_optimum(void **state) {
     (void)state;
-    for (int shared = 0; shared < 2; shared++) {
+    for (int variant = 0; variant < 3; variant++) {
+        bool shared = variant == 1, recompute = variant == 2;
         WorldOptions options = {.vocabulary = V,
                                 .width = 24,
                                 .layers = 2,
@@ -84,7 +85,8 @@ static void test_optimum(void **state) {
                                          "ppo.missing_eos=ignore", "ppo.whiten_advantages=false",
                                          "ppo.value_clip=0", "train.learning_rate=3e-3",
                                          "train.micro_tokens=1024", "ppo.epochs=2",
-                                         "ppo.value_coef=0.5", NULL});
+                                         "ppo.value_coef=0.5",
+                                         recompute ? "ppo.old_logprobs=recompute" : NULL, NULL});
         double start = 0, end = 0, best = 0;
         for (size_t p = 0; p < 2; p++) {
             double reference[ANSWERS], want[ANSWERS];
@@ -105,9 +107,10 @@ static void test_optimum(void **state) {
             end = fmax(end, divergence(got, want));
         }
         print_message(
-            "%s critic: KL to the optimum from %.3f to %.5f nats; KL to the reference %.3f, "
-            "of the optimum %.3f\n",
-            shared ? "shared" : "own", start, end, metric(&metrics, "objective/kl"), best);
+            "%s critic, old log-probs %s: KL to the optimum from %.3f to %.5f nats; KL to the "
+            "reference %.3f, of the optimum %.3f\n",
+            shared ? "shared" : "own", recompute ? "recomputed" : "of the sampler", start, end,
+            metric(&metrics, "objective/kl"), best);
         assert_true(end <= 0.02);
         world_done(&world);
     }

@@ -53,7 +53,7 @@ static int setup(void **state) {
     layout_done(&layout);
     context = (RewardContext){.fingerprint = tokenizer_fingerprint(tokenizer),
                               .eos = tokenizer_eos(tokenizer),
-                              .micro_tokens = 40,
+                              .pass = {.tokens = 40},
                               .most_tokens = 64};
     return 0;
 }
@@ -121,7 +121,7 @@ static void test_reward_model(void **state) {
     expected(folders.reward, tokenizer, &layout, want);
     layout_done(&layout);
     for (size_t budget = 1; budget <= 128; budget *= 8) {
-        context.micro_tokens = budget;
+        context.pass.tokens = budget;
         RewardSource *source = reward_model_source(folders.reward, &context, &err);
         assert_non_null(source);
         assert_int_equal(source->longest, 63);

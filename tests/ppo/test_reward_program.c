@@ -192,7 +192,7 @@ static void test_mix(void **state) {
 
 static void expect_config_error(const char *json, const char *part) {
     Error err = {0};
-    RewardContext context = {.timeout = 1, .eos = -1, .micro_tokens = 8, .most_tokens = 8};
+    RewardContext context = {.timeout = 1, .eos = -1, .pass = {.tokens = 8}, .most_tokens = 8};
     cJSON *tree = cJSON_Parse(json);
     assert_non_null(tree);
     RewardSource *source = reward_sources_parse(tree, &context, &err);
