@@ -192,11 +192,12 @@ WorkspacePlan stage_training_plan(const Settings *settings, size_t rows) {
 }
 
 WorkspacePlan stage_reading_plan(const Settings *settings, size_t rows) {
+    enum { MANY = 1024 }; /* rows, over which laying out weights anew for each pass costs nothing */
     return (WorkspacePlan){
         .tokens = rows,
         .sequences = rows,
         .type = (GemmType)settings->compute.dtype,
-        .packed = PACK_FORWARD | PACK_HEAD_FORWARD,
+        .packed = rows < MANY ? PACK_FORWARD | PACK_HEAD_FORWARD : 0,
     };
 }
 
