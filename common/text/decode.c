@@ -45,20 +45,20 @@ static bool is_fused(const TokenStream *s, size_t i) {
     return false;
 }
 
-/* Replaces every occurrence, left to right. */
+/* Replaces every occurrence in a text without NUL, left to right. */
 static void replace_all(Str *text, const char *from, const char *to) {
-    size_t n = strlen(from), at = 0;
-    const char *found = text->size == 0 || n == 0 ? NULL : memmem(text->data, text->size, from, n);
+    size_t n = strlen(from);
+    const char *at = str_text(text), *found = n == 0 ? NULL : strstr(at, from);
     if (found == NULL) {
         return;
     }
     Str out = {0};
-    for (; found != NULL; found = memmem(text->data + at, text->size - at, from, n)) {
-        str_append_bytes(&out, text->data + at, (size_t)(found - text->data) - at);
+    for (; found != NULL; found = strstr(at, from)) {
+        str_append_bytes(&out, at, (size_t)(found - at));
         str_append(&out, to);
-        at = (size_t)(found - text->data) + n;
+        at = found + n;
     }
-    str_append_bytes(&out, text->data + at, text->size - at);
+    str_append(&out, at);
     str_done(text);
     *text = out;
 }
