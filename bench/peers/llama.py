@@ -21,7 +21,7 @@ if not os.path.exists(model):
 batch, prompt, tokens = shape["batch"], shape["prompt"], shape["tokens"]
 command = [os.path.join(folder, "llama-batched-bench"), "-m", model, "-t", threads, "-tb", threads,
            "-npp", str(prompt), "-ntg", str(tokens), "-npl", str(batch), "-c", str(batch * (prompt + tokens)),
-           "--no-mmap", "--output-format", "jsonl"]
+           "-lm", "none", "--output-format", "jsonl"]
 
 
 def measure():
@@ -32,13 +32,12 @@ def measure():
         sys.exit("llama-batched-bench: " + (said.strip().splitlines() or ["no output"])[-1])
     result = json.loads(lines[-1])
     return {"seconds": result["t_pp"] + result["t_tg"], "decoding_seconds": result["t_tg"],
-            "peak_rss": 0, "said": said}
+            "peak_rss": 0}
 
 
-first = measure()
-build = re.search(r"build[:=]? *([^\n]*)", first["said"])
-print(json.dumps({"ready": True, "version": build.group(1) if build else ""}), flush=True)
+measure()
+said = subprocess.run([command[0], "--version"], text=True, capture_output=True)
+version = re.search(r"version: *([^\n]*)", said.stdout + said.stderr)
+print(json.dumps({"ready": True, "version": version.group(1) if version else ""}), flush=True)
 for line in sys.stdin:
-    result = measure()
-    del result["said"]
-    print(json.dumps(result), flush=True)
+    print(json.dumps(measure()), flush=True)
