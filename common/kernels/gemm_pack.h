@@ -10,6 +10,8 @@
 
 #include "common/kernels/gemm_vector.h"
 
+enum { AHEAD = 8 }; /* rows that are fetched before they are read */
+
 typedef float Quad __attribute__((vector_size(16)));
 typedef float LooseQuad __attribute__((vector_size(16), aligned(4)));
 
@@ -27,17 +29,19 @@ static inline void transpose_quad(float *to, size_t width, const float *from, si
     *(LooseQuad *)(to + 3 * width) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
 }
 
-/* to[p][l] = from[l][p] for lines l < n and depths p < k; rows of `to` are `width` apart. */
+/* to[p][l] = from[l][p] for lines l < n and depths p < k; rows of `to` are `width` apart. Eight lines at a
+ * time: more of them could fight for the same places of the cache. */
 static inline void transpose(float *restrict to, size_t width, const float *restrict from,
                              size_t ld, size_t n, size_t k) {
     size_t depth = n < 4 ? 0 : k - k % 4;
-    for (size_t p = 0; p < depth; p += 4) {
-        size_t l = 0;
-        for (; l + 4 <= n; l += 4) {
-            transpose_quad(to + p * width + l, width, from + l * ld + p, ld);
-        }
-        if (l < n) { /* the last four lines once more, some of them for the second time */
-            transpose_quad(to + p * width + n - 4, width, from + (n - 4) * ld + p, ld);
+    for (size_t first = 0; depth > 0 && first < n; first += 8) {
+        size_t end = first + 8 < n ? first + 8 : n;
+        for (size_t p = 0; p < depth; p += 4) {
+            for (size_t l = first; l < end; l += 4) {
+                size_t line =
+                    l + 4 <= n ? l : n - 4; /* some of the last four for the second time */
+                transpose_quad(to + p * width + line, width, from + line * ld + p, ld);
+            }
         }
     }
     for (size_t p = depth; p < k; p++) {
@@ -47,13 +51,20 @@ static inline void transpose(float *restrict to, size_t width, const float *rest
     }
 }
 
+INLINE Bits bf16_vector(Bits x) {
+    Bits quiet = x | 0x400000, rounded = x + 0x7fff + (x >> 16 & 1);
+    Bits nan = (Bits)((Signed)(x & 0x7fffffff) > 0x7f800000);
+    return (quiet & nan) | (rounded & ~nan);
+}
+
 /* A step of a BF16 panel from TILE_COLUMNS floats (pairs: from two rows of them). A word holds columns l
  * and l + VECTOR, or two depths; the first in the low half. */
-static inline void narrow(Word *restrict to, const float *x, size_t ld) {
+INLINE void narrow(Word *to, const float *x, size_t ld) {
     const Word *first = (const Word *)x;
     const Word *second = first + (PAIRS ? ld : VECTOR);
-    for (size_t l = 0; l < STEP_WORDS; l++) {
-        to[l] = bf16_bits(first[l]) >> 16 | (bf16_bits(second[l]) & 0xffff0000);
+    for (size_t l = 0; l < STEP_WORDS; l += VECTOR) {
+        *(LooseBits *)(to + l) = bf16_vector(*(const LooseBits *)(first + l)) >> 16 |
+                                 (bf16_vector(*(const LooseBits *)(second + l)) & 0xffff0000);
     }
 }
 
@@ -81,25 +92,37 @@ static void pack_panel(GemmType type, Lines c, Word *to) {
     }
 }
 
-/* Columns that lie side by side are read row by row, which lets the memory run ahead. */
+/* Whole panels of columns that lie side by side, of even depth with BF16. Some panels at once: the memory
+ * runs ahead along a row, and the lines written stay in the first cache until they are full. */
+static void pack_side_by_side(GemmType type, Lines c, Word *to) {
+    enum { GROUP = 4 * TILE_COLUMNS };
+    size_t panel = TILE_COLUMNS * packed_steps(type, c.k);
+    size_t rows = type == GEMM_BF16 && PAIRS ? 2 : 1;
+    size_t step = type == GEMM_BF16 ? STEP_WORDS : TILE_COLUMNS;
+    for (size_t first = 0; first < c.count; first += GROUP) {
+        size_t end = first + GROUP < c.count ? first + GROUP : c.count;
+        for (size_t p = 0; p < c.k; p += rows) {
+            const float *row = c.x + p * c.ld;
+            Word *at = to + first / TILE_COLUMNS * panel + p / rows * step;
+            for (size_t j = first; j < end; j += TILE_COLUMNS) {
+                __builtin_prefetch(row + AHEAD * c.ld + j);
+                if (type == GEMM_FP32) {
+                    memcpy(at, row + j, TILE_COLUMNS * sizeof *row);
+                } else {
+                    narrow(at, row + j, c.ld);
+                }
+                at += panel;
+            }
+        }
+    }
+}
+
 static void pack_columns(GemmType type, Lines c, Word *to) {
     size_t panel = TILE_COLUMNS * packed_steps(type, c.k), first = 0;
     if (!c.depth_along && (type == GEMM_FP32 || c.k % 2 == 0)) {
-        size_t whole = c.count - c.count % TILE_COLUMNS;
-        size_t rows = type == GEMM_BF16 && PAIRS ? 2 : 1;
-        for (size_t p = 0; p < c.k; p += rows) {
-            const float *row = c.x + p * c.ld;
-            for (; first < whole; first += TILE_COLUMNS) {
-                Word *step = to + first / TILE_COLUMNS * panel;
-                if (type == GEMM_FP32) {
-                    memcpy(step + p * TILE_COLUMNS, row + first, TILE_COLUMNS * sizeof *row);
-                } else {
-                    narrow(step + p / rows * STEP_WORDS, row + first, c.ld);
-                }
-            }
-            first = 0;
-        }
-        first = whole;
+        Lines whole = c;
+        first = whole.count = c.count - c.count % TILE_COLUMNS;
+        pack_side_by_side(type, whole, to);
     }
     for (; first < c.count; first += TILE_COLUMNS) {
         size_t left = c.count - first;
@@ -127,33 +150,39 @@ static void narrow_rows(float *x, size_t k) {
     }
 }
 
+/* Rows that lie side by side. */
+static void pack_rows_side_by_side(Lines r, float *to) {
+    size_t tiles = (r.count + TILE_ROWS - 1) / TILE_ROWS;
+    size_t last = tile_begin(TILE_ROWS, r.count, tiles - 1), rest = r.count - last;
+    for (size_t p = 0; p < r.k; p++) {
+        const float *row = r.x + p * r.ld;
+        float *step = to + p * TILE_ROWS;
+        for (size_t i = 0; i < r.count; i += 16) {
+            __builtin_prefetch(row + AHEAD * r.ld + i);
+        }
+        for (size_t t = 0; t + 1 < tiles; t++) { /* all of the same size, maybe more than is used */
+            memcpy(step + t * TILE_ROWS * r.k, row + t * TILE_ROWS, TILE_ROWS * sizeof *row);
+        }
+        memcpy(step + (tiles - 1) * TILE_ROWS * r.k, row + last, rest * sizeof *row);
+    }
+}
+
 static void pack_rows(GemmType type, Lines rows, Word *to) {
     size_t tiles = (rows.count + TILE_ROWS - 1) / TILE_ROWS, k = rows.k;
     float *x = (float *)to;
-    if (rows.depth_along) {
-        for (size_t t = 0; t < tiles; t++) {
+    if (!rows.depth_along) {
+        pack_rows_side_by_side(rows, x);
+    }
+    for (size_t t = 0; t < tiles; t++) {
+        if (rows.depth_along) {
             size_t begin = tile_begin(TILE_ROWS, rows.count, t);
             size_t end = tile_begin(TILE_ROWS, rows.count, t + 1);
             transpose(x + t * TILE_ROWS * k, TILE_ROWS, rows.x + begin * rows.ld, rows.ld,
                       end - begin, k);
         }
-    } else {
-        for (size_t p = 0; p < k; p++) {
-            const float *row = rows.x + p * rows.ld;
-            for (size_t t = 0; t < tiles; t++) {
-                size_t begin = tile_begin(TILE_ROWS, rows.count, t);
-                float *step = x + (t * k + p) * TILE_ROWS;
-                if (begin + TILE_ROWS <=
-                    rows.count) { /* of a constant size; maybe more than the tile has */
-                    memcpy(step, row + begin, TILE_ROWS * sizeof *row);
-                } else {
-                    memcpy(step, row + begin, (rows.count - begin) * sizeof *row);
-                }
-            }
+        if (type == GEMM_BF16) {
+            narrow_rows(x + t * TILE_ROWS * k, k);
         }
-    }
-    for (size_t t = 0; type == GEMM_BF16 && t < tiles; t++) {
-        narrow_rows(x + t * TILE_ROWS * k, k);
     }
 }
 

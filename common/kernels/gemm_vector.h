@@ -36,6 +36,7 @@ enum {
 typedef float Vector __attribute__((vector_size(4 * VECTOR), may_alias));
 typedef float Loose __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 typedef uint32_t Bits __attribute__((vector_size(4 * VECTOR), may_alias));
+typedef int32_t Signed __attribute__((vector_size(4 * VECTOR), may_alias));
 typedef uint32_t LooseBits __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 
 /* x y + z, rounded once where the instruction set can. Spelled out, for what a compiler contracts may
