@@ -7,6 +7,7 @@
 #include "common/base/json.h"
 #include "common/base/memory.h"
 #include "common/model/generate.h"
+#include "tools/live_text.h"
 #include "tools/tool.h"
 
 typedef struct Config {
@@ -97,7 +98,9 @@ typedef struct Job {
     Sampling sampling;
     Generator *generator;
     Progress progress;
-    size_t done; /* completions of earlier rounds */
+    size_t done;    /* completions of earlier rounds */
+    LiveText *live; /* of the only completion, or NULL */
+    Error *live_err;
 } Job;
 
 /* Turns of a record that are its prompt: all, but a conversation's last answer. */
@@ -147,17 +150,6 @@ static void put_bytes(const Tokenizer *tokenizer, const int32_t *id, size_t coun
     }
 }
 
-/* Where a stop text begins; the text's size if there is none. */
-static size_t stop_at(const StringList *stop, const Str *text) {
-    size_t end = text->size;
-    for (size_t i = 0; i < stop->count && end > 0; i++) {
-        const char *at = memmem(text->data, text->size, stop->item[i], strlen(stop->item[i]));
-        size_t offset = at != NULL ? (size_t)(at - text->data) : end;
-        end = offset < end ? offset : end;
-    }
-    return end;
-}
-
 /* Whether the newest token completes one of the stop texts. Only the end of the text is looked at.
  * */
 static bool stop_text(void *context, size_t prompt, size_t sample, const int32_t *id,
@@ -178,7 +170,7 @@ static bool stop_text(void *context, size_t prompt, size_t sample, const int32_t
     }
     Str text = {0};
     put_bytes(job->tool->tokenizer, id + from, count - from, &text);
-    bool hit = stop_at(stop, &text) < text.size;
+    bool hit = stop_text_at(stop, str_text(&text), text.size) < text.size;
     str_done(&text);
     return hit;
 }
@@ -196,7 +188,7 @@ static bool completion_text(const Job *job, const Completion *completion, Str *t
         }
     }
     ok = ok && tokenizer_decode(tokenizer, known.id, known.count, true, true, text, err);
-    size_t end = ok ? stop_at(&job->config->stop, text) : 0;
+    size_t end = ok ? stop_text_at(&job->config->stop, str_text(text), text->size) : 0;
     if (end < text->size) {
         text->size = end;
         text->data[end] = '\0';
@@ -253,9 +245,39 @@ static void show_progress(void *context, size_t done) {
     progress_show(&job->tool->log, &job->progress, job->done + done, total, "%s", "");
 }
 
+/* Text for a reader; on a terminal control characters that could steer it are spelled out. */
+static void print_text(const Str *text, bool terminal) {
+    for (size_t i = 0; i < text->size; i++) {
+        unsigned char c = (unsigned char)text->data[i];
+        if (terminal && (c < 0x20 || c == 0x7f) && c != '\n' && c != '\t') {
+            printf("\\x%02x", c);
+        } else {
+            putchar(c);
+        }
+    }
+    fflush(stdout);
+}
+
+/* Called after each token: prints what is certain of an answer that is looked at, and stops at a stop
+ * text. Its decoding fails only for lack of memory; then the answer ends here. */
+static bool watch_token(void *context, size_t prompt, size_t sample, const int32_t *id,
+                        size_t count) {
+    const Job *job = context;
+    bool stop = job->config->stop.count > 0 && stop_text(context, prompt, sample, id, count);
+    if (job->live != NULL) {
+        Str text = {0};
+        stop |=
+            !live_text_put(job->live, job->tool->tokenizer, id[count - 1], &text, job->live_err);
+        print_text(&text, isatty(STDOUT_FILENO) == 1);
+        str_done(&text);
+    }
+    return stop;
+}
+
 /* Completions of the prompts [begin, end), prompt by prompt. */
 static const Completion *complete(Job *job, size_t begin, size_t end, Error *err) {
-    GenerateWatch watch = {.stop = job->config->stop.count > 0 ? stop_text : NULL,
+    GenerateWatch watch = {.stop = job->config->stop.count > 0 || job->live != NULL ? watch_token
+                                                                                    : NULL,
                            .progress = show_progress,
                            .context = job};
     return generate(job->generator, &job->tool->model, job->prompt + begin, end - begin,
@@ -320,18 +342,33 @@ static bool run_records(Job *job, Error *err) {
     return ok;
 }
 
-/* Text for a reader; on a terminal control characters that could steer it are spelled out. */
-static void print_text(const Str *text, bool terminal) {
-    for (size_t i = 0; i < text->size; i++) {
-        unsigned char c = (unsigned char)text->data[i];
-        if (terminal && (c < 0x20 || c == 0x7f) && c != '\n' && c != '\t') {
-            printf("\\x%02x", c);
-        } else {
-            putchar(c);
-        }
+/* The only completion, printed while it is made. */
+static bool answer_live(Job *job, Error *err) {
+    LiveText live;
+    Str rest = {0};
+    bool ok = live_text_init(&live, job->tool->tokenizer, &job->config->stop, err);
+    job->live = &live;
+    job->live_err = err;
+    ok = ok && complete(job, 0, 1, err) != NULL && err->code == ERROR_NONE &&
+         live_text_end(&live, &rest, err);
+    print_text(&rest, isatty(STDOUT_FILENO) == 1);
+    job->live = NULL;
+    live_text_done(&live);
+    str_done(&rest);
+    return ok;
+}
+
+static bool answer_all(Job *job, Error *err) {
+    const Completion *out = complete(job, 0, 1, err);
+    bool ok = out != NULL;
+    for (size_t i = 0; i < (size_t)job->config->samples && ok; i++) {
+        Str text = {0};
+        ok = completion_text(job, &out[i], &text, err);
+        str_append(&text, i + 1 < (size_t)job->config->samples ? "\n" : "");
+        print_text(&text, isatty(STDOUT_FILENO) == 1);
+        str_done(&text);
     }
-    putchar('\n');
-    fflush(stdout);
+    return ok;
 }
 
 static bool answer(Job *job, char *line, Error *err) {
@@ -339,17 +376,14 @@ static bool answer(Job *job, char *line, Error *err) {
     Record record = {.kind = RECORD_PROMPT, .message = &message, .messages = 1};
     Tokens tokens = {0};
     Prompt prompt;
-    size_t samples = (size_t)job->config->samples;
     job->record = &record;
     job->tokens = &tokens;
     job->prompt = &prompt;
-    const Completion *out = encode(job, err) ? complete(job, 0, 1, err) : NULL;
-    bool ok = out != NULL;
-    for (size_t i = 0; i < samples && ok; i++) {
-        Str text = {0};
-        ok = completion_text(job, &out[i], &text, err);
-        print_text(&text, isatty(STDOUT_FILENO) == 1);
-        str_done(&text);
+    bool ok = encode(job, err) &&
+              (job->config->samples == 1 ? answer_live(job, err) : answer_all(job, err));
+    if (ok) {
+        putchar('\n');
+        fflush(stdout);
     }
     tokens_done(&tokens);
     return ok;

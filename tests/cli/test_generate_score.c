@@ -10,11 +10,13 @@
 
 #include "common/base/json.h"
 #include "common/base/parallel.h"
+#include "common/base/utf8.h"
 #include "common/model/family.h"
 #include "common/model/generate.h"
 #include "common/model/model.h"
 #include "common/text/layout.h"
 #include "tests/support/support.h"
+#include "tools/live_text.h"
 
 enum { CONTEXT = 48, MAX_LINES = 64 };
 
@@ -209,6 +211,74 @@ static void test_ways_in_and_out(void **state) {
     str_done(&command);
     str_done(&file);
     str_done(&want);
+}
+
+/* An answer printed while it is made is the completion that --prompt gives, cut at the same stop text. */
+static void test_live(void **state) {
+    (void)state;
+    size_t cut = 0;
+    for (int seed = 0; seed < 25; seed++) {
+        TestRun run;
+        Lines lines;
+        Str command = {0}, want = {0}, number = {0};
+        str_appendf(&command,
+                    "printf 'the mat\\n' | %s/tools/rlhf-generate -m %s --stop 'e t' --stop '%%' "
+                    "--max-tokens 25 --seed %d",
+                    getenv("RLHF_TEST_BUILD"), lm_folder, seed);
+        str_appendf(&number, "%d", seed);
+        test_run(&run, (const char *const[]){"/bin/sh", "-c", str_text(&command), NULL});
+        assert_int_equal(run.status, 0);
+        run_lines((const char *const[]){"rlhf-generate", "-m", lm_folder, "-p", "the mat", "--stop",
+                                        "e t", "--stop", "%", "--seed", str_text(&number),
+                                        "--max-tokens", "25", "-q", NULL},
+                  &lines);
+        str_appendf(&want, "%s\n", json_string(json_member(lines.line[0], "completion")));
+        assert_string_equal(str_text(&run.out), str_text(&want));
+        cut += strcmp(json_string(json_member(lines.line[0], "finish")), "stop") == 0;
+        release(&lines);
+        test_run_done(&run);
+        str_done(&command);
+        str_done(&want);
+        str_done(&number);
+    }
+    assert_in_range(cut, 2, 24);
+}
+
+/* Id by id: every piece is whole characters, all of them are the decoded text up to the first stop text,
+ * whatever the ids. */
+static void test_live_text(void **state) {
+    (void)state;
+    char the[] = "the", split[] = "he c", accent[] = "\xc3\xa9", letters[] = "aab";
+    char *stops[] = {the, split, accent, letters};
+    Error err = {0};
+    size_t stopped = 0;
+    for (uint64_t round = 0; round < 400; round++) {
+        Random random = random_stream(round, RANDOM_TEST, 0, 0);
+        StringList stop = {stops, round % 5};
+        LiveText live;
+        Str all = {0}, want = {0};
+        int32_t id[40];
+        size_t n = 1 + random_below(&random, 0, 39);
+        assert_ok(live_text_init(&live, tokenizer, &stop, &err), &err);
+        for (size_t i = 0; i < n; i++) {
+            Str piece = {0};
+            id[i] = (int32_t)random_below(&random, i + 1, tokenizer_vocabulary(tokenizer));
+            assert_ok(live_text_put(&live, tokenizer, id[i], &piece, &err), &err);
+            assert_int_equal(utf8_invalid_at(str_text(&piece), piece.size), piece.size);
+            str_append_bytes(&all, str_text(&piece), piece.size);
+            str_done(&piece);
+        }
+        assert_ok(live_text_end(&live, &all, &err), &err);
+        assert_ok(tokenizer_decode(tokenizer, id, n, true, true, &want, &err), &err);
+        size_t end = stop_text_at(&stop, str_text(&want), want.size);
+        stopped += end < want.size;
+        assert_int_equal(all.size, end);
+        assert_memory_equal(str_text(&all), str_text(&want), end);
+        live_text_done(&live);
+        str_done(&all);
+        str_done(&want);
+    }
+    assert_true(stopped > 5);
 }
 
 /* Log-probs and scores of the library over prompt + completion (+ EOS). */
@@ -467,7 +537,8 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_generate),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_ways_in_and_out), cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_ways_in_and_out), cmocka_unit_test(test_live),
+        cmocka_unit_test(test_live_text),       cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_scores),          cmocka_unit_test(test_lists),
         cmocka_unit_test(test_refused),
     };
