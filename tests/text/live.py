@@ -5,8 +5,8 @@
     python3 tests/text/live.py BUILD/tools/rlhf-tokenizer [--count N] [--seed N] [NAME...]
 
 For each tokenizer of tests/fixtures/text/mint.py (all, or those named), N random strings (1000 unless said
-otherwise): ids with special tokens recognized and not, ids in their frame of special tokens, single and in
-pairs, the text decoded again with and without special tokens, and cut in half. All have to be equal, but
+otherwise): ids with special tokens recognized and not, and for every fifth string the text decoded again with
+and without special tokens, whole and cut in half. All have to be equal, but
 for two things that are meant to differ: where special tokens are not recognized, text does not become one
 even if the vocabulary has it as a piece; and a character that the vocabulary cannot spell is an error,
 where Hugging Face's drops it. Prints one line for each tokenizer. Exits with 77 where the Python packages
@@ -66,14 +66,14 @@ def compare(program, name, reference, texts, folder):
                 skipped += 1
                 continue
             report.compare("encode" if recognize else "plain", text, got[i], want[i])
-        for ids in (want, [w[:len(w) // 2] for w in want]):
+        for ids in (want[::5], [w[:len(w) // 2] for w in want[::5]]):
             for skip in (False, True):
                 back = ours(program, "decode", path, ids, *(["--skip-special"] if skip else []))
-                for i, text in enumerate(texts):
+                for i, text in enumerate(texts[::5]):
                     report.compare(f"decode {skip}", text, back[i]["text"],
                                    mint.decode(reference, ids[i], skip))
     print(f"{name}: {len(texts)} strings, {report.bad} mismatches"
-          + (f", {skipped} with a special token kept out of text" if skipped else ""))
+          + (f", {skipped} with a special token kept out of text" if skipped else ""), flush=True)
     return report.bad
 
 
@@ -89,10 +89,10 @@ def main():
     for name in ("t5", "xlmr", "xlmr-first", "albert"):
         made[name + "-nfkc"] = whole[name]
     bad = 0
+    texts = list(strings.strings(options.count, options.seed, mint.SPECIAL))
     with tempfile.TemporaryDirectory() as folder:
         for name, reference in made.items():
             if not options.names or name in options.names:
-                texts = list(strings.strings(options.count, options.seed, mint.SPECIAL))
                 bad += compare(options.program, name, reference, texts, folder)
     sys.exit(bad > 0)
 
