@@ -36,6 +36,7 @@ def peers_of(work, options):
             add("PyTorch compiled", options.python, "torch_sft.py", row, "compile")
     elif kind == "ppo":
         add("PyTorch", options.python, "torch_ppo.py", row)
+        add("TRL", options.trl_python, "trl_ppo.py", row)
     elif kind == "generate":
         if options.llama:
             huge = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
