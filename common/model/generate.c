@@ -13,7 +13,7 @@
 
 enum {
     PACKED = PACK_FORWARD | PACK_HEAD_FORWARD,
-    PASS_ROWS = 256,         /* at least so many rows of prompts are computed at once */
+    PASS_ROWS = 256,         /* room for so many rows of prompts, and for the longest prompt */
     DRAW_GRAIN = 4096,       /* logits that a thread should at least have to itself */
     LOGITS_FLOATS = 8 << 20, /* about so many logits are held at once */
 };
@@ -34,7 +34,8 @@ static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorP
     g->norm_epsilon = config->norm_epsilon;
     g->rows = plan->rows;
     g->context = plan->context < config->context ? plan->context : config->context;
-    g->pass_rows = g->rows > PASS_ROWS ? g->rows : PASS_ROWS;
+    g->pass_rows = g->rows > g->context ? g->rows : g->context;
+    g->pass_rows = g->pass_rows > PASS_ROWS ? g->pass_rows : PASS_ROWS;
     g->head_rows = LOGITS_FLOATS / g->vocabulary;
     g->head_rows = g->head_rows < 1 ? 1 : g->head_rows > g->rows ? g->rows : g->head_rows;
     g->row_pages = pages_for(g->context);
@@ -69,7 +70,9 @@ static size_t pieces(Generator *g, Arena *arena) {
     piece(arena, &cost, &g->id, n, sizeof(int32_t));
     piece(arena, &cost, &g->position, n, sizeof(uint32_t));
     piece(arena, &cost, &g->place, n, sizeof(CachedRow));
-    piece(arena, &cost, &g->last_of, n, sizeof(size_t));
+    piece(arena, &cost, &g->sequence, g->rows, sizeof(AttentionSequence));
+    piece(arena, &cost, &g->group, mem_add(g->rows, 1), sizeof(size_t));
+    piece(arena, &cost, &g->fresh, g->rows, sizeof(size_t));
     piece(arena, &cost, &g->x, mem_mul(n, width), sizeof(float));
     piece(arena, &cost, &g->middle, mem_mul(n, width), sizeof(float));
     piece(arena, &cost, &g->normed, mem_mul(n, width), sizeof(float));
@@ -80,6 +83,9 @@ static size_t pieces(Generator *g, Arena *arena) {
     piece(arena, &cost, &g->rstd, n, sizeof(float));
     piece(arena, &cost, &g->scores,
           mem_mul(threads, cached_attention_scratch(g->heads, g->context)), sizeof(float));
+    piece(arena, &cost, &g->lse, mem_mul(n, g->heads), sizeof(float));
+    piece(arena, &cost, &g->scratch, mem_mul(threads, attention_scratch(width / g->heads)),
+          sizeof(float));
     /* Hidden rows: of the active rows, then one for each live prompt. */
     piece(arena, &cost, &g->hidden, mem_mul(2 * g->rows, width), sizeof(float));
     piece(arena, &cost, &g->logits, mem_mul(g->head_rows, g->vocabulary), sizeof(float));
@@ -220,52 +226,53 @@ static void row_start(Job *job, size_t index, LivePrompt *live) {
     row->entropy = g->entropies + index * g->tokens;
 }
 
-/* Runs the pass over the rows gathered so far and keeps the hidden rows of prompts that end there.
- * */
-static void prefill_flush(Job *job, size_t n) {
+/* Runs the pass over the prompts gathered so far and keeps the hidden row of the last token of each. */
+static void prefill_flush(Job *job) {
     Generator *g = job->g;
-    generator_pass(g, job->model, n);
-    for (size_t i = 0; i < n; i++) {
-        if (g->last_of[i] != SIZE_MAX) {
-            matrix_gather(g->live[g->last_of[i]].hidden, g->normed, &i, 1, g->width);
-        }
+    if (g->sequences == 0) {
+        return;
     }
+    generator_pass(g, job->model, g->sequence[g->sequences - 1].end);
+    for (size_t i = 0; i < g->sequences; i++) {
+        size_t last = g->sequence[i].end - 1;
+        matrix_gather(g->live[g->fresh[i]].hidden, g->normed, &last, 1, g->width);
+    }
+    g->sequences = 0;
 }
 
-/* Appends a prompt's tokens to the rows of the pass, running it whenever it is full. A prompt may
- * be cut anywhere: what stands before is in the cache. */
-static void prefill_add(Job *job, const LivePrompt *live, size_t *n) {
+/* Appends a prompt's tokens to the rows of the pass, running it first if they do not fit. */
+static void prefill_add(Job *job, const LivePrompt *live) {
     Generator *g = job->g;
     const Prompt *prompt = &job->prompt[live->prompt];
-    for (size_t t = 0; t < prompt->count; t++) {
-        if (*n == g->pass_rows) {
-            prefill_flush(job, *n);
-            *n = 0;
-        }
-        g->id[*n] = prompt->id[t];
-        g->position[*n] = (uint32_t)t;
-        g->place[*n] =
-            (CachedRow){.shared = live->page, .shared_tokens = prompt->count, .position = t};
-        g->last_of[*n] = t + 1 == prompt->count ? (size_t)(live - g->live) : SIZE_MAX;
-        (*n)++;
+    size_t begin = g->sequences == 0 ? 0 : g->sequence[g->sequences - 1].end;
+    if (begin + prompt->count > g->pass_rows) {
+        prefill_flush(job);
+        begin = 0;
     }
+    for (size_t t = 0; t < prompt->count; t++) {
+        g->id[begin + t] = prompt->id[t];
+        g->position[begin + t] = (uint32_t)t;
+        g->place[begin + t] =
+            (CachedRow){.shared = live->page, .shared_tokens = prompt->count, .position = t};
+    }
+    g->group[g->sequences] = g->sequences;
+    g->fresh[g->sequences] = (size_t)(live - g->live);
+    g->sequence[g->sequences++] = (AttentionSequence){.begin = begin, .end = begin + prompt->count};
+    g->group[g->sequences] = g->sequences;
 }
 
 /* Lets waiting samples take the free rows, and computes the prompts that are new. */
 static void admit(Job *job) {
     Generator *g = job->g;
-    size_t n = 0;
     while (g->active < g->rows && job->started < job->prompts * job->samples) {
         bool fresh;
         LivePrompt *live = live_of(job, job->started / job->samples, &fresh);
         row_start(job, job->started++, live);
         if (fresh) {
-            prefill_add(job, live, &n);
+            prefill_add(job, live);
         }
     }
-    if (n > 0) {
-        prefill_flush(job, n);
-    }
+    prefill_flush(job);
 }
 
 /* Feeds the last token of each row that has one; all rows then have their hidden row. */
@@ -399,6 +406,7 @@ static void append_all(Job *job) {
 static void job_begin(Job *job) {
     Generator *g = job->g;
     g->active = 0;
+    g->sequences = 0;
     g->free_pages = g->pages;
     for (size_t i = 0; i < g->pages; i++) {
         g->free_page[i] = (uint32_t)(g->pages - 1 - i);

@@ -42,7 +42,17 @@ static void attention(Generator *g, const Model *model, size_t layer, size_t n) 
                       part(model, PART_NORM1_BIAS, layer), g->norm_epsilon, n, width);
     linear(g, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias, &qkv);
     cached_attention_store(&pages, g->place, g->qkv, n);
-    cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
+    if (g->sequences > 0) {
+        Attention whole = {.sequence = g->sequence,
+                           .group = g->group,
+                           .groups = g->sequences,
+                           .heads = g->heads,
+                           .head_size = width / g->heads,
+                           .scratch = g->scratch};
+        attention_forward(g->attended, g->lse, g->qkv, &whole);
+    } else {
+        cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
+    }
     linear(g, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
            finish_bias_residual, &out);
 }

@@ -6,6 +6,7 @@
 #ifndef RLHF_MODEL_GENERATE_PRIVATE_H
 #define RLHF_MODEL_GENERATE_PRIVATE_H
 
+#include "common/kernels/attention.h"
 #include "common/kernels/cached_attention.h"
 #include "common/model/family.h"
 #include "common/model/generate.h"
@@ -63,8 +64,13 @@ struct Generator {
     int32_t *id;
     uint32_t *position;
     CachedRow *place;
-    size_t *last_of; /* index into live whose prompt ends here, else SIZE_MAX */
-    float *x, *middle, *normed, *qkv, *attended, *inside, *mean, *rstd, *scores;
+    AttentionSequence
+        *sequence; /* [rows] of a pass over prompts; sequences = 0: one over cached rows */
+    size_t *group; /* [rows + 1] each prompt is one of its own */
+    size_t *fresh; /* [rows] index into live of each sequence */
+    size_t sequences;
+    float *x, *middle, *normed, *qkv, *attended, *inside, *mean, *rstd;
+    float *scores, *lse, *scratch; /* of the two kinds of attention */
 
     /* Sampling. */
     float *hidden;      /* [rows][C] */
@@ -76,7 +82,7 @@ struct Generator {
 };
 
 /* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on
- * the way; normed [n, C] is then what the head reads. */
+ * the way; normed [n, C] is then what the head reads. With sequences these are whole prompts. */
 void generator_pass(Generator *generator, const Model *model, size_t n);
 
 /* logits [n, V] of n <= head_rows rows of hidden. */
