@@ -40,6 +40,13 @@ float round_bf16(float x) {
     return x;
 }
 
+const char *gemm_describe(GemmType type) {
+    if (type == GEMM_FP32 && selected == GEMM_OPENBLAS) {
+        return "OpenBLAS, FP32";
+    }
+    return gemm_kernels()->text[type];
+}
+
 static void openblas(const Product *p) {
     CHECK(p->m <= INT32_MAX && p->n <= INT32_MAX && p->k <= INT32_MAX && p->lda <= INT32_MAX &&
           p->ldb <= INT32_MAX && p->ldc <= INT32_MAX);

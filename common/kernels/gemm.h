@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/base/error.h"
+
 typedef enum Transpose { PLAIN, TRANSPOSED } Transpose;
 
 /* What the elements of A and B are rounded to before they are multiplied; sums are FP32. BF16 is rounded
@@ -75,6 +77,14 @@ void gemm_select(GemmEngine engine);
  * default. False, and nothing changes, when the CPU lacks it. Matrices packed before cannot be read
  * after. */
 bool gemm_use(const char *name);
+
+/* One line of what multiplies: instruction set, whose kernels, what becomes of the inputs. */
+const char *gemm_describe(GemmType type);
+
+/* Computes some ragged products in every form (types, transposes, packed, few rows, finished, serial) and
+ * compares them with gemm_reference: some milliseconds. False with a sentence (ERROR_UNAVAILABLE) when
+ * what would run computes wrong. Call it after gemm_select and gemm_use, outside of parallel regions. */
+bool gemm_self_check(Error *err);
 
 /* The same in plain loops with sums in double: what the others are tested against. */
 void gemm_reference(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,

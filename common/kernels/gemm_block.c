@@ -202,6 +202,7 @@ static void multiply(const GemmBlock *g) {
 extern const GemmKernels GEMM;
 const GemmKernels GEMM = {
     .name = NAME,
+    .text = {FP32_TEXT, BF16_TEXT},
     .tile_rows = TILE_ROWS,
     .tile_columns = TILE_COLUMNS,
     .block_rows = BLOCK_ROWS,

@@ -15,16 +15,22 @@
 
 #if defined __AVX512F__
 enum { VECTOR = 16, TILE_ROWS = 14, IN_PLACE = 0 };
+#define SET "AVX-512"
 #elif defined __AVX2__
 enum { VECTOR = 8, TILE_ROWS = 6, IN_PLACE = 1 };
+#define SET "AVX2"
 #else
 enum { VECTOR = 4, TILE_ROWS = 6, IN_PLACE = 1 };
+#define SET "portable"
 #endif
 #ifdef __AVX512BF16__
 enum { PAIRS = 1 }; /* multiplies two depths of BF16 at once */
+#define BF16_TEXT "own AVX-512 kernels, BF16 multiplied by the CPU"
 #else
 enum { PAIRS = 0 };
+#define BF16_TEXT "own " SET " kernels, inputs rounded to BF16, FP32 multiply"
 #endif
+#define FP32_TEXT "own " SET " kernels, FP32"
 enum {
     TILE_COLUMNS = 2 * VECTOR,
     BLOCK_ROWS = 16 * TILE_ROWS,

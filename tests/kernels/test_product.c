@@ -195,10 +195,28 @@ static void test_every_form(void **state) {
     }
 }
 
+static void test_self_check(void **state) {
+    (void)state;
+    for (size_t i = 0; gemm_kernels_at(i) != NULL; i++) {
+        Error err = {0};
+        assert_true(gemm_use(gemm_kernels_at(i)->name));
+        assert_ok(gemm_self_check(&err), &err);
+        assert_non_null(strstr(gemm_describe(GEMM_FP32), "FP32"));
+        assert_non_null(strstr(gemm_describe(GEMM_BF16), "BF16"));
+    }
+    Error err = {0};
+    gemm_select(GEMM_OPENBLAS);
+    assert_ok(gemm_self_check(&err), &err);
+    assert_non_null(strstr(gemm_describe(GEMM_FP32), "OpenBLAS"));
+    gemm_select(GEMM_OWN);
+    assert_false(gemm_use("abacus"));
+}
+
 int main(void) {
     parallel_init(2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_form),
+        cmocka_unit_test(test_self_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
 }
