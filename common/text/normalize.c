@@ -71,14 +71,43 @@ static void put_changed(const Normalizer *step, uint32_t code, const char *bytes
     }
 }
 
+/* Bytes at the start of a text that such a step only copies, but for capitals. */
+static size_t plain_run(const Normalizer *step, const char *text, size_t n) {
+    char least = step->kind == NORMALIZER_BYTE_LEVEL ? '!' : ' ';
+    size_t i = 0;
+    while (i < n && text[i] >= least && text[i] < 0x7f) {
+        i++;
+    }
+    return i;
+}
+
 static void change_each(const Normalizer *step, Span in, Str *out, size_t *first) {
     size_t size = 0;
     for (size_t i = 0; i < in.n; i += size) {
+        size_t before = out->size;
+        size = plain_run(step, in.text + i, in.n - i);
+        if (size > 0) {
+            str_append_bytes(out, in.text + i, size);
+            for (size_t j = before; step->kind == NORMALIZER_LOWERCASE && j < out->size; j++) {
+                char c = out->data[j];
+                out->data[j] = (char)(c >= 'A' && c <= 'Z' ? c + 0x20 : c);
+            }
+            *first = i < in.first ? before + (in.first - i < size ? in.first - i : size) : *first;
+            continue;
+        }
         uint32_t code = 0;
         size = utf8_decode(in.text + i, in.n - i, &code);
         put_changed(step, code, in.text + i, size, out);
         *first = i < in.first ? out->size : *first;
     }
+}
+
+static bool is_ascii(const char *text, size_t n) {
+    unsigned char all = 0;
+    for (size_t i = 0; i < n; i++) {
+        all |= (unsigned char)text[i];
+    }
+    return all < 0x80;
 }
 
 static bool change_form(Encoder *encoder, NormalForm form, Span in, Str *out, size_t *first,
@@ -103,7 +132,7 @@ static bool change_bert(Encoder *encoder, const Normalizer *step, Span in, Str *
     static const Normalizer lowercase = {.kind = NORMALIZER_LOWERCASE};
     change_each(step, in, out, first);
     for (int pass = 0; pass < 2 && str_ok(out, err); pass++) {
-        if (pass == 0 ? !step->accents : !step->lower) {
+        if (pass == 0 ? !step->accents || is_ascii(str_text(out), out->size) : !step->lower) {
             continue;
         }
         Str *text = &encoder->text;

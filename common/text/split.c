@@ -39,12 +39,17 @@ static bool find_pattern(Encoder *encoder, const Matcher *matcher, const char *t
     return true;
 }
 
+static inline size_t decode(const char *text, size_t n, uint32_t *code) {
+    *code = (unsigned char)*text;
+    return *code < 0x80 ? 1 : utf8_decode(text, n, code);
+}
+
 static void find_class(const Matcher *matcher, const char *text, size_t n, size_t at, size_t *begin,
                        size_t *end) {
     size_t size = 0;
     for (size_t i = at; i < n; i += size) {
         uint32_t code = 0;
-        size = utf8_decode(text + i, n - i, &code);
+        size = decode(text + i, n - i, &code);
         if (matcher->is_member(code)) {
             *begin = i;
             *end = i + size;
@@ -58,7 +63,7 @@ static void find_words(const char *text, size_t n, size_t at, size_t *begin, siz
     size_t size = 0;
     for (size_t i = at; i < n; i += size) {
         uint32_t code = 0;
-        size = utf8_decode(text + i, n - i, &code);
+        size = decode(text + i, n - i, &code);
         int kind = is_word(code) ? 1 : is_white_space(code) ? 0 : 2;
         if (run != 0 && kind != run) {
             *end = i;

@@ -11,8 +11,9 @@
  * find it there).
  * Read from a folder's tokenizer.json, tokenizer.model (SentencePiece, whose results are then
  * exactly its own), vocab.json + merges.txt, or tokenizer.bin (llama2.c). Written as tokenizer.json,
- * tokenizer_config.json and, of BPE, vocab.json and merges.txt; of the pieces of SentencePiece as
- * tokenizer.model and tokenizer_config.json.
+ * tokenizer_config.json and, of byte-level BPE, vocab.json and merges.txt; what came from SentencePiece
+ * or llama2.c as tokenizer.model and tokenizer_config.json. A file's "truncation" and "padding" are
+ * kept and not applied.
  * Immutable after loading: threads may share it.
  */
 #ifndef RLHF_TEXT_TOKENIZER_H

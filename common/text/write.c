@@ -132,7 +132,7 @@ bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err) 
             ok = write_file(folder, names[i], &text, err);
         }
     }
-    if (tokenizer->kind != MODEL_BPE || tokenizer->is_pieces) {
+    if (!tokenizer->bytes_are_symbols) {
         str_done(&text);
         return ok;
     }

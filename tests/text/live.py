@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Compares rlhf-tokenizer with Hugging Face's tokenizers, live, on the tokenizers of many families.
 
-    python3 tests/text/live.py BUILD/tools/rlhf-tokenizer [--count N] [--seed N] [NAME...]
+    python3 tests/text/live.py BUILD/tools/rlhf-tokenizer [NAME...] [--count N] [--seed N]
 
 For each tokenizer of tests/fixtures/text/mint.py (all, or those named), N random strings (1000 unless said
 otherwise): ids with special tokens recognized and not, and for every fifth string the text decoded again with
