@@ -34,7 +34,7 @@ enum { TILE_ROWS = 6 };
 #endif
 
 /* Both are multiples of TILE_ROWS and of TILE_COLUMNS. */
-enum { TILE_COLUMNS = 2 * VECTOR, QUERIES = 96, KEYS = 192 };
+enum { TILE_COLUMNS = 2 * VECTOR, QUERIES = 96, KEYS = 192, AHEAD = 8 /* rows */ };
 
 /* C[TILE_ROWS, TILE_COLUMNS] = (add: C +) A[TILE_ROWS, k] B[k, TILE_COLUMNS]; element (r, p) of A is
  * a[r row_step + p depth_step]. */
@@ -139,12 +139,70 @@ static size_t key_row(const Block *b, size_t key) {
     return key < prefix ? b->s->prefix_begin + key : b->s->begin + key - prefix;
 }
 
+/* to = a x, rows of n floats */
+static inline void times(float *restrict to, const float *restrict x, float a, size_t n) {
+    size_t i = 0;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        store(to + i, a * load(x + i));
+    }
+    for (; i < n; i++) {
+        to[i] = a * x[i];
+    }
+}
+
+static inline void copy(float *restrict to, const float *restrict x, size_t n) {
+    size_t i = 0;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        store(to + i, load(x + i));
+    }
+    for (; i < n; i++) {
+        to[i] = x[i];
+    }
+}
+
+static inline void add_to(float *restrict y, const float *restrict x, size_t n) {
+    size_t i = 0;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        store(y + i, load(y + i) + load(x + i));
+    }
+    for (; i < n; i++) {
+        y[i] += x[i];
+    }
+}
+
+static inline float dot(const float *x, const float *y, size_t n) {
+    Vector sum = {0};
+    size_t i = 0;
+    for (; i + VECTOR <= n; i += VECTOR) {
+        sum += load(x + i) * load(y + i);
+    }
+    float rest = 0;
+    for (; i < n; i++) {
+        rest += x[i] * y[i];
+    }
+    return sum_of_lanes(sum) + rest;
+}
+
+/* Rows of a head lie apart, where no hardware looks ahead. Beyond the last one it does no harm. */
+static inline void expect_read(const float *row, size_t d) {
+    for (size_t p = 0; p < d; p += 16) {
+        __builtin_prefetch(row + p);
+    }
+}
+
+static inline void expect_write(const float *row, size_t d) {
+    for (size_t p = 0; p < d; p += 16) {
+        __builtin_prefetch(row + p, 1);
+    }
+}
+
 /* What a block sees of the rows of keys (kind 1) or values (2), copied. */
 static void gather(float *to, const Buffers *w, const Block *b, const Span *span, size_t kind) {
     for (size_t j = 0; j < span->keys; j++) {
         const float *from = b->pass->qkv + key_row(b, span->first + j) * 3 * b->width +
                             kind * b->width + b->head * b->d;
-        memcpy(to + j * w->ld, from, b->d * sizeof *to);
+        expect_read(from + AHEAD * 3 * b->width, b->d);
+        copy(to + j * w->ld, from, b->d);
     }
 }
 
@@ -180,31 +238,11 @@ static void transpose(float *to, const float *x, size_t ld, size_t n, size_t d) 
     }
 }
 
-static void times(float *restrict to, const float *restrict x, float a, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        to[i] = a * x[i];
-    }
-}
-
-static void add_to(float *restrict y, const float *restrict x, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        y[i] += x[i];
-    }
-}
-
-static float dot(const float *x, const float *y, size_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * y[i];
-    }
-    return sum;
-}
-
 /* to = rows of x times a, and its transpose. */
 static void load_queries(float *to, float *transposed, const float *x, size_t stride, float a,
                          const Buffers *w, const Block *b) {
     for (size_t i = 0; i < b->queries; i++) {
+        expect_read(x + (i + AHEAD) * stride, b->d);
         times(to + i * w->ld, x + i * stride, a, b->d);
     }
     transpose(transposed, to, w->ld, b->queries, b->d);
@@ -249,8 +287,9 @@ static void collect(const float *s, const float *x, const Buffers *w, const Bloc
         size_t key = span->first + j;
         float *to =
             b->pass->dqkv + key_row(b, key) * 3 * b->width + kind * b->width + b->head * b->d;
+        expect_write(to + AHEAD * 3 * b->width, b->d);
         if (key >= b->position) {
-            memcpy(to, w->d + j * w->ld, b->d * sizeof *to);
+            copy(to, w->d + j * w->ld, b->d);
         } else {
             add_to(to, w->d + j * w->ld, b->d);
         }
@@ -372,6 +411,7 @@ static void forward_block(const Buffers *w, const Block *b, float scale) {
     for (size_t i = 0; i < b->queries; i++) {
         float *out = pass->out + (b->first + i) * b->width + b->head * b->d;
         float sum = w->row[QUERIES + i];
+        expect_write(out + AHEAD * b->width, b->d);
         times(out, w->y + i * w->ld, 1 / sum, b->d);
         pass->lse[(b->first + i) * pass->attention->heads + b->head] = w->row[i] + logf(sum);
     }
@@ -426,6 +466,7 @@ static void backward_block(const Buffers *w, const Block *b, float scale) {
     load_queries(w->dout, w->doutt, pass->dout + at, b->width, 1, w, b);
     memset(w->row, 0, 2 * QUERIES * sizeof *w->row);
     for (size_t i = 0; i < b->queries; i++) {
+        expect_read(pass->out + at + (i + AHEAD) * b->width, b->d);
         w->row[i] = pass->lse[(b->first + i) * pass->attention->heads + b->head];
         w->row[QUERIES + i] = dot(w->dout + i * w->ld, pass->out + at + i * b->width, b->d);
     }
@@ -437,6 +478,7 @@ static void backward_block(const Buffers *w, const Block *b, float scale) {
     }
     for (size_t i = 0; i < b->queries; i++) {
         float *dq = pass->dqkv + (b->first + i) * 3 * b->width + b->head * b->d;
+        expect_write(dq + AHEAD * 3 * b->width, b->d);
         times(dq, w->y + i * w->ld, scale, b->d);
     }
 }
