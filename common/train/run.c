@@ -130,6 +130,9 @@ static bool open_stream(Run *run, const char *name, int *descriptor, uint64_t *s
     return true;
 }
 
+/* Room for a line of as many metrics as there can be, so that the loop allocates none. */
+enum { NUMBER_MOST = 32, LINE_MOST = METRICS_MOST * (METRIC_NAME + NUMBER_MOST) };
+
 bool run_open(Run *run, const char *folder, bool resume, const char *config_json, Error *err) {
     *run = (Run){.lock = -1, .metrics = -1, .timing = -1, .samples = -1};
     uint64_t timing_size;
@@ -138,7 +141,8 @@ bool run_open(Run *run, const char *folder, bool resume, const char *config_json
         !prepare(run, resume, config_json, err) ||
         !open_stream(run, "metrics.jsonl", &run->metrics, &run->metrics_size, err) ||
         !open_stream(run, "samples.jsonl", &run->samples, &run->samples_size, err) ||
-        !open_stream(run, "timing.jsonl", &run->timing, &timing_size, err)) {
+        !open_stream(run, "timing.jsonl", &run->timing, &timing_size, err) ||
+        !mem_reserve(&run->line.data, &run->line.capacity, LINE_MOST, 1, err)) {
         run_close(run);
         return false;
     }
