@@ -174,10 +174,10 @@ void bench_measure(const BenchRow *row, void (*body)(void *), void *context) {
     double least = row->overlapped ? (multiply > move ? multiply : move) : multiply + move;
     double middle = median(seconds, rounds), rate = row->work / middle;
     const char *prefix = scaled(&rate);
-    printf("%-58s %10.4g ms [%.4g..%.4g] %7.4g %s%s/s, floor %.4g ms", row->name, middle * 1e3,
-           seconds[0] * 1e3, seconds[rounds - 1] * 1e3, rate, prefix, row->unit, least * 1e3);
+    printf("%-58s %10.4g ms [%.4g..%.4g] %7.4g %s%s/s", row->name, middle * 1e3, seconds[0] * 1e3,
+           seconds[rounds - 1] * 1e3, rate, prefix, row->unit);
     if (least > 0) {
-        printf(", %.0f %% of it", 100 * least / middle);
+        printf(", floor %.4g ms, %.0f %% of it", least * 1e3, 100 * least / middle);
     }
     putchar('\n');
     fflush(stdout);
