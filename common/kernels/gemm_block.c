@@ -23,17 +23,21 @@ typedef struct Place {
     size_t a_tile; /* words from a tile's rows to the next */
     float *c;
     size_t ldc;
-    const Word *ahead; /* the next panel of B, */
-    size_t share;      /* of which every tile asks for so much */
+    const Word *ahead; /* the next panels of B, */
+    size_t ahead_step; /* of which a tile asks for so many words a step */
 } Place;
+
+INLINE size_t steps_of(GemmType type, size_t k) {
+    return PAIRS ? packed_steps(type, k) : k;
+}
 
 /* C[rows, panels * TILE_COLUMNS] = alpha A B + beta C. The numbers in front are constants. */
 INLINE void tile(const int rows, const int panels, const GemmType type, const GemmBlock *g,
                  Place at) {
     Vector sum[TILE_ROWS][MOST_VECTORS], y[MOST_VECTORS];
-    const Word *restrict a = at.a, *restrict b = at.b;
+    const Word *restrict a = at.a, *restrict b = at.b, *ahead = at.ahead;
     const size_t a_row = g->a_row, a_step = g->a_step, b_panel = g->b_panel, b_step = g->b_step;
-    const size_t steps = PAIRS ? packed_steps(type, g->k) : g->k;
+    const size_t steps = steps_of(type, g->k);
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
@@ -42,10 +46,13 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
         }
         __builtin_prefetch(at.c + (size_t)r * at.ldc, 1);
     }
-    for (size_t p = 0; p < steps; p++, a += a_step, b += b_step) {
+    for (size_t p = 0; p < steps; p++, a += a_step, b += b_step, ahead += at.ahead_step) {
         UNROLL
         for (int v = 0; v < 2 * panels; v += 2) {
             const Word *from = b + (size_t)(v / 2) * b_panel;
+            if (panels == 1) { /* several streams run ahead by themselves */
+                __builtin_prefetch(ahead, 0, 2);
+            }
             if (type == GEMM_FP32 || PAIRS) {
                 y[v] = *(const Loose *)from;
                 y[v + 1] = *(const Loose *)(from + VECTOR);
@@ -93,11 +100,8 @@ typedef void Tiles(const GemmBlock *g, Place at, size_t count);
 INLINE void tiles_of(const int rows, const int panels, const GemmType type, const GemmBlock *g,
                      Place at, size_t count) {
     for (; count > 0; count--) {
-        for (size_t l = 0; l < at.share; l += 16) {
-            __builtin_prefetch(at.ahead + l, 0, 2);
-        }
-        at.ahead += at.share;
         tile(rows, panels, type, g, at);
+        at.ahead += steps_of(type, g->k) * at.ahead_step;
         at.a += at.a_tile;
         at.c += (size_t)rows * at.ldc;
     }
@@ -172,6 +176,7 @@ static Place tiles(const GemmBlock *g, Place at, size_t count, size_t rows, size
         }
         at.a += at.a_tile;
         at.c += rows * at.ldc;
+        at.ahead += steps_of(g->type, g->k) * at.ahead_step;
     }
     return at;
 }
@@ -179,12 +184,15 @@ static Place tiles(const GemmBlock *g, Place at, size_t count, size_t rows, size
 static void multiply(const GemmBlock *g) {
     size_t count = (g->m + TILE_ROWS - 1) / TILE_ROWS;
     size_t whole = g->m % TILE_ROWS == 0 ? count : count < 2 ? 0 : count - 2;
-    size_t share = (g->b_panel / 16 + count - 1) / count * 16;
+    size_t ahead_step = (g->b_step + count - 1) / count;
     for (size_t j = 0; j < g->n;) {
-        Place at = {g->a, g->b + j / TILE_COLUMNS * g->b_panel, 0, g->c + j, g->ldc, NULL, share};
-        at.ahead = at.b + g->b_panel;
         size_t left = g->n - j, panels = g->m <= LOW ? low_panels[g->m] : 1;
-        if (panels > 1 && left >= panels * TILE_COLUMNS) {
+        panels = left < panels * TILE_COLUMNS ? 1 : panels;
+        Place at = {.b = g->b + j / TILE_COLUMNS * g->b_panel, .c = g->c + j, .ldc = g->ldc};
+        at.a = g->a;
+        at.ahead = at.b + panels * g->b_panel;
+        at.ahead_step = ahead_step;
+        if (panels > 1) {
             low[g->type][g->m](g, at, 1);
             j += panels * TILE_COLUMNS;
             continue;
