@@ -355,6 +355,10 @@ static bool replace_part(TokenStream *s, size_t i, const char *text, size_t n, E
 }
 
 static bool put(TokenStream *s, size_t i, const char *text, size_t n, Error *err) {
+    if (n > TOKEN_TEXT_MAX) {
+        return error_at(err, ERROR_DATA, s->tokenizer->source, 0, 0,
+                        "the decoder makes more than %d bytes of a token", TOKEN_TEXT_MAX);
+    }
     if (i == s->tokenizer->decoders) {
         str_append_bytes(s->out, text, n);
         return str_ok(s->out, err);

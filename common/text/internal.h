@@ -218,6 +218,9 @@ bool tokenizer_read_flag(const Tokenizer *tokenizer, const cJSON *object, const 
 /* A member that has to be a string; borrowed. */
 bool tokenizer_read_string(const Tokenizer *tokenizer, const cJSON *object, const char *dotted,
                            const char *name, const char **out, Error *err);
+/* A copy of a text that a step puts in, if it is short enough. */
+bool tokenizer_copy_content(const Tokenizer *tokenizer, const char *dotted, const char *content,
+                            char **out, Error *err);
 /* The member "pattern": {"String": …} or {"Regex": …}. */
 bool tokenizer_read_pattern(Tokenizer *tokenizer, const cJSON *object, const char *dotted,
                             Matcher *out, Error *err);

@@ -175,6 +175,10 @@ static bool change_matches(Encoder *encoder, const Normalizer *step, Span in, St
         if (at < in.first) {
             *first = out->size - (begin > in.first ? begin - in.first : 0);
         }
+        if (out->size / GROWTH_MAX > in.n + GROWTH_FREE) {
+            return error_set(err, ERROR_DATA, "a normalizer makes more than %d bytes of each",
+                             GROWTH_MAX);
+        }
         if (end > begin) {
             str_append(out, step->content);
             *first = end <= in.first ? out->size : *first;
@@ -275,6 +279,10 @@ bool encoder_normalize(Encoder *encoder, Span text, Span *out, Error *err) {
             return false;
         }
         *out = (Span){str_text(to), to->size, first < to->size ? first : to->size};
+        if (to->size / GROWTH_MAX > text.n + GROWTH_FREE) {
+            return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
+                            "the normalizer makes %zu bytes of %zu", to->size, text.n);
+        }
     }
     return true;
 }

@@ -17,6 +17,10 @@
 enum {
     STEPS_MAX = 16,         /* normalizers, stages or decoders of one tokenizer */
     PATTERN_MAX = 16 << 10, /* bytes of a pattern */
+    CONTENT_MAX = 4096,     /* bytes that a step puts in at one place */
+    GROWTH_MAX = 64,        /* a normalized text has at most so many times the bytes of the text, */
+    GROWTH_FREE = 1 << 20,  /* beside these */
+    TOKEN_TEXT_MAX = 1 << 26, /* bytes of what a decoder makes of one token */
 };
 
 /* A text on its way through the steps. first: how many of its bytes stem from the first character

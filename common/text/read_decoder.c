@@ -13,11 +13,6 @@
 
 enum { STRIP_MAX = 1 << 20 };
 
-static bool copy(char **out, const char *text, Error *err) {
-    *out = mem_strdup(text, err);
-    return *out != NULL;
-}
-
 static bool read_strip(Tokenizer *tokenizer, const cJSON *item, const char *dotted,
                        Decoder *decoder, Error *err) {
     const char *content = NULL;
@@ -34,7 +29,7 @@ static bool read_strip(Tokenizer *tokenizer, const cJSON *item, const char *dott
     }
     decoder->start = (size_t)start;
     decoder->stop = (size_t)stop;
-    return copy(&decoder->text, content, err);
+    return tokenizer_copy_content(tokenizer, dotted, content, &decoder->text, err);
 }
 
 static bool read_decoder(Tokenizer *tokenizer, const cJSON *item, const char *dotted, Error *err) {
@@ -74,7 +69,7 @@ static bool read_decoder(Tokenizer *tokenizer, const cJSON *item, const char *do
             !tokenizer_read_string(tokenizer, item, dotted, kinds[i].member, &text, err)) {
             return false;
         }
-        if (!copy(&decoder->text, text, err)) {
+        if (!tokenizer_copy_content(tokenizer, dotted, text, &decoder->text, err)) {
             return false;
         }
     }
@@ -97,7 +92,7 @@ static bool read_decoder(Tokenizer *tokenizer, const cJSON *item, const char *do
         return read_strip(tokenizer, item, dotted, decoder, err);
     case DECODER_REPLACE:
         return tokenizer_read_string(tokenizer, item, dotted, "content", &text, err) &&
-               copy(&decoder->content, text, err) &&
+               tokenizer_copy_content(tokenizer, dotted, text, &decoder->content, err) &&
                tokenizer_read_pattern(tokenizer, item, dotted, &decoder->matcher, err);
     default:
         return true;

@@ -62,6 +62,16 @@ bool tokenizer_read_steps(Tokenizer *tokenizer, const cJSON *item, const char *d
     return is_absent(item) || read_nested(tokenizer, item, dotted, list, read, 0, err);
 }
 
+bool tokenizer_copy_content(const Tokenizer *tokenizer, const char *dotted, const char *content,
+                            char **out, Error *err) {
+    if (strlen(content) > CONTENT_MAX) {
+        return tokenizer_fault(tokenizer, dotted, err, "puts in %zu bytes, at most %d are allowed",
+                               strlen(content), CONTENT_MAX);
+    }
+    *out = mem_strdup(content, err);
+    return *out != NULL;
+}
+
 bool tokenizer_read_pattern(Tokenizer *tokenizer, const cJSON *object, const char *dotted,
                             Matcher *out, Error *err) {
     const cJSON *pattern = json_member(object, "pattern");
@@ -189,8 +199,7 @@ static bool read_normalizer(Tokenizer *tokenizer, const cJSON *item, const char 
             (replace && !tokenizer_read_pattern(tokenizer, item, dotted, &step->matcher, err))) {
             return false;
         }
-        step->content = mem_strdup(content, err);
-        return step->content != NULL;
+        return tokenizer_copy_content(tokenizer, dotted, content, &step->content, err);
     }
     default:
         return true;
@@ -251,6 +260,11 @@ static bool read_metaspace(Tokenizer *tokenizer, const cJSON *item, const char *
 static bool read_byte_level(Tokenizer *tokenizer, const cJSON *item, const char *dotted,
                             Stage *stage, Error *err) {
     bool regex = true;
+    for (size_t i = 0; i + 1 < tokenizer->stages; i++) {
+        if (tokenizer->stage[i].byte_level) {
+            return tokenizer_fault(tokenizer, dotted, err, "a second ByteLevel is not supported");
+        }
+    }
     stage->prefix_space = stage->byte_level = true;
     stage->behavior = SPLIT_ISOLATED;
     return tokenizer_read_flag(tokenizer, item, dotted, "add_prefix_space", &stage->prefix_space,

@@ -132,7 +132,9 @@ bool tokenizer_save(const Tokenizer *tokenizer, const char *folder, Error *err) 
             ok = write_file(folder, names[i], &text, err);
         }
     }
-    if (!tokenizer->bytes_are_symbols) {
+    bool byte_level = tokenizer->kind == MODEL_BPE && tokenizer->stages > 0 &&
+                      tokenizer->stage[tokenizer->stages - 1].byte_level;
+    if (!byte_level) {
         str_done(&text);
         return ok;
     }

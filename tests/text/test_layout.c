@@ -323,7 +323,7 @@ static void validates_files(void **state) {
         const char *json, *part; /* part NULL: good */
         long line;
     } cases[] = {
-        /* clang-format off */
+  /* clang-format off */
         {"{\"name\":\"hh\",\"lead\":\"\"}", NULL, 0},
         {"{\"name\":\"mine\",\n \"turns\":{\"user\":{\"before\":\"U: \"}}}", NULL, 0},
         {"[]", "name", 0},
@@ -339,7 +339,7 @@ static void validates_files(void **state) {
         {"{\"name\":\"hh\",\"turns\":{\"user\":{\n\"begin\":\"\"}}}", "turns.user.begin", 2},
         {"{\"name\":\"hh\",\"turns\":{\"user\":{\"after\":7}}}", "turns.user.after", 1},
         {"{\"name\":\"hh\"", "", 1},
-        /* clang-format on */
+  /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};

@@ -104,6 +104,8 @@ static void refuses_what_it_does_not_compute(void **state) {
          "normalizer.normalizers[0]: type \"NFX\""},
         {{.normalizer = "{\"type\":\"Sequence\"}"}, "\"normalizers\""},
         {{.normalizer = "3"}, "normalizer: the number 3"},
+        {{.pre = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},"
+                 "{\"type\":\"ByteLevel\"}]}"}, "a second ByteLevel"},
         {{.normalizer = "{\"type\":\"Prepend\"}"}, "normalizer.prepend: expected a string"},
         {{.normalizer = "{\"type\":\"Replace\",\"content\":\"\"}"}, "expected a pattern"},
         {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"A\"}"},
@@ -202,6 +204,34 @@ static void refuses_patterns_of_other_meaning(void **state) {
     assert_error(tokenizer != NULL, &err, ERROR_DATA, "\"Merged\" is not supported");
 }
 
+/* Steps that each make more of what the last one made are stopped before memory is gone. */
+static void stops_growth_without_end(void **state) {
+    (void)state;
+    Str steps = {0}, normalizer = {0}, decoder = {0};
+    for (int i = 0; i < 16; i++) {
+        str_appendf(&steps,
+                    "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":"
+                    "\"aaaaaaaaaaaaaaaa\"}",
+                    i == 0 ? "" : ",");
+    }
+    str_appendf(&normalizer, "{\"type\":\"Sequence\",\"normalizers\":[%s]}", str_text(&steps));
+    str_appendf(&decoder, "{\"type\":\"Sequence\",\"decoders\":[%s]}", str_text(&steps));
+    Error err = {0};
+    Tokens tokens = {0};
+    Tokenizer *tokenizer = load(&(Parts){.normalizer = str_text(&normalizer)}, &err);
+    assert_ok(tokenizer != NULL, &err);
+    assert_error(tokenizer_encode(tokenizer, "a", 1, true, &tokens, &err), &err, ERROR_DATA,
+                 "normalizer makes");
+    tokenizer_free(tokenizer);
+    err = (Error){0};
+    tokenizer = load(&(Parts){.decoder = str_text(&decoder)}, &err);
+    assert_error(tokenizer != NULL, &err, ERROR_DATA, "the decoder makes");
+    tokens_done(&tokens);
+    str_done(&steps);
+    str_done(&normalizer);
+    str_done(&decoder);
+}
+
 /* A pattern that runs away is stopped by the match limit. */
 static void stops_a_runaway_pattern(void **state) {
     (void)state;
@@ -261,7 +291,7 @@ static void names_missing_files_and_bytes(void **state) {
     (void)state;
     Error err = {0};
     Tokenizer *tokenizer = tokenizer_load(test_folder(), &err);
-    assert_error(tokenizer != NULL, &err, ERROR_NO_INPUT, "expected tokenizer.json, or vocab.json");
+    assert_error(tokenizer != NULL, &err, ERROR_NO_INPUT, "expected tokenizer.json, tokenizer.model, vocab.json");
     err = (Error){0};
     tokenizer = tokenizer_load("/nonexistent/tokenizer.json", &err);
     assert_error(tokenizer != NULL, &err, ERROR_NO_INPUT, "");
@@ -443,6 +473,7 @@ int main(void) {
         cmocka_unit_test(refuses_what_it_does_not_compute),
         cmocka_unit_test(refuses_patterns_of_other_meaning),
         cmocka_unit_test(stops_a_runaway_pattern),
+        cmocka_unit_test(stops_growth_without_end),
         cmocka_unit_test(survives_damaged_files),
         cmocka_unit_test(names_missing_files_and_bytes),
         cmocka_unit_test(reads_roles),

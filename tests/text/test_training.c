@@ -124,7 +124,7 @@ static void refuses_wrong_options(void **state) {
         ErrorCode code;
         const char *part;
     } cases[] = {
-        /* clang-format off */
+  /* clang-format off */
         {{.vocabulary = 258, .special = special, .specials = 3}, ERROR_CONFIG, "expected 259"},
         {{.vocabulary = 1u << 30}, ERROR_CONFIG, "a vocabulary of 1073741824"},
         {{.vocabulary = 400, .special = special, .specials = 3, .eos = "<s>"}, ERROR_CONFIG,
@@ -134,7 +134,7 @@ static void refuses_wrong_options(void **state) {
         {{.vocabulary = 400, .special = nothing, .specials = 1}, ERROR_CONFIG, "is empty"},
         {{.vocabulary = 400, .special = letter, .specials = 2}, ERROR_DATA,
          "\"e\" is also a byte"},
-        /* clang-format on */
+  /* clang-format on */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
