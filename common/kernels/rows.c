@@ -205,6 +205,39 @@ static void softmax_backward(float *s, const float *restrict p, const float *dp,
     }
 }
 
+static double sum_of_squares(const float *x, size_t n) {
+    enum { LANES = 16 };
+    double lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            lane[l] += (double)x[i + l] * (double)x[i + l];
+        }
+    }
+    double sum = 0;
+    for (size_t l = 0; l < LANES; l++) {
+        sum += lane[l];
+    }
+    for (; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    return sum;
+}
+
+static void adam(float *restrict w, float *restrict m, float *restrict v, float *restrict g,
+                 const AdamStep *step, size_t n) {
+    const AdamStep s = *step;
+    for (size_t i = 0; i < n; i++) {
+        float slope = g[i] * s.scale;
+        float mean = m[i] + (1 - s.beta1) * (slope - m[i]);
+        float square = s.beta2 * v[i] + (1 - s.beta2) * slope * slope;
+        m[i] = mean;
+        v[i] = square;
+        w[i] = s.keep * w[i] - s.rate * mean / (sqrtf(square) * s.root + s.epsilon);
+        g[i] = 0;
+    }
+}
+
 enum { BLOCKS = 8 }; /* of Philox, side by side */
 
 /* Eight Philox blocks side by side; out[j][l] is word j of block first + l. */
@@ -269,5 +302,7 @@ const RowKernels ROWS = {
     .exp_sum = exp_sum,
     .logits_backward = logits_backward,
     .softmax_backward = softmax_backward,
+    .sum_of_squares = sum_of_squares,
+    .adam = adam,
     .dropout = dropout,
 };

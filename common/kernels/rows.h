@@ -20,6 +20,15 @@ typedef struct DropoutRow {
         word[4]; /* a row that begins at column c, a multiple of 32, has c / 4 added to word[0] */
 } DropoutRow;
 
+/* A step of AdamW, the learning rate and bias corrections worked in. */
+typedef struct AdamStep {
+    float scale; /* of the gradient */
+    float beta1, beta2;
+    float keep; /* of the weight: 1 - learning rate * decay */
+    float rate; /* of m / (sqrt(v) root + epsilon) */
+    float root, epsilon;
+} AdamStep;
+
 typedef struct RowKernels {
     const char *name;
 
@@ -64,6 +73,12 @@ typedef struct RowKernels {
     /* s = p (dp - delta) scale; s may be dp */
     void (*softmax_backward)(float *s, const float *p, const float *dp, float delta, float scale,
                              size_t n);
+
+    /* sum of x^2 in double, in an order that depends on n alone */
+    double (*sum_of_squares)(const float *x, size_t n);
+    /* g *= scale, m += (1 - beta1) (g - m), v = beta2 v + (1 - beta2) g^2,
+     * w = keep w - rate m / (sqrt(v) root + epsilon), g = 0 */
+    void (*adam)(float *w, float *m, float *v, float *g, const AdamStep *step, size_t n);
 
     /* y = x scale where the random number is at least threshold, else 0; y may be x */
     void (*dropout)(float *y, const float *x, const DropoutRow *row, uint32_t threshold,

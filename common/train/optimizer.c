@@ -7,6 +7,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/parallel.h"
+#include "common/kernels/rows.h"
 
 enum { BLOCK = 4096 /* floats: the grain of partitions */, PIECES = 64 /* of the norm */ };
 
@@ -44,25 +45,6 @@ typedef struct NormJob {
     double sum[PIECES];
 } NormJob;
 
-static double sum_of_squares(const float *data, size_t n) {
-    enum { LANES = 8 };
-    double lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (size_t j = 0; j < LANES; j++) {
-            lane[j] += (double)data[i + j] * (double)data[i + j];
-        }
-    }
-    double sum = 0;
-    for (size_t j = 0; j < LANES; j++) {
-        sum += lane[j];
-    }
-    for (; i < n; i++) {
-        sum += (double)data[i] * (double)data[i];
-    }
-    return sum;
-}
-
 static void norm_piece(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     NormJob *job = context;
@@ -73,7 +55,7 @@ static void norm_piece(void *context, size_t begin, size_t end, int thread) {
         for (size_t block = piece * blocks / PIECES; block < last; block++) {
             size_t from = block * BLOCK;
             size_t n = job->count - from < BLOCK ? job->count - from : BLOCK;
-            sum += sum_of_squares(job->data + from, n);
+            sum += row_kernels()->sum_of_squares(job->data + from, n);
         }
         job->sum[piece] = sum;
     }
@@ -91,31 +73,34 @@ double optimizer_norm(const Gradients *gradients) {
 }
 
 typedef struct StepJob {
-    float *weight, *m, *v;
-    const float *gradient;
-    float scale; /* of the gradient, from clipping */
-    float beta1, beta2;
-    float keep; /* 1 - learning rate * decay */
-    float rate; /* of m / (sqrt(v) / root + epsilon) */
-    float root, epsilon;
+    const Optimizer *optimizer;
+    const Model *model;
+    const Gradients *gradients;
+    AdamStep step;
+    float decayed; /* what a weight with decay keeps */
 } StepJob;
 
+/* Elements [begin, end) of the gradient, whatever parameters they lie in. */
 static void step_piece(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     const StepJob *job = context;
-    float *restrict weight = job->weight, *restrict m = job->m, *restrict v = job->v;
-    const float *restrict gradient = job->gradient;
-    const float scale = job->scale, beta1 = job->beta1, beta2 = job->beta2, keep = job->keep;
-    const float rate = job->rate, root = job->root, epsilon = job->epsilon;
-    for (size_t i = begin; i < end; i++) {
-        float g = gradient[i] * scale;
-        m[i] = m[i] + (1 - beta1) * (g - m[i]);
-        v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-        weight[i] = keep * weight[i] - rate * m[i] / (sqrtf(v[i]) / root + epsilon);
+    for (size_t i = 0; i < job->model->parameters; i++) {
+        const Parameter *p = &job->model->parameter[i];
+        if (!p->trainable || p->gradient == SIZE_MAX || p->gradient >= end ||
+            p->gradient + p->count <= begin) {
+            continue;
+        }
+        size_t from = begin > p->gradient ? begin : p->gradient;
+        size_t to = end < p->gradient + p->count ? end : p->gradient + p->count;
+        AdamStep step = job->step;
+        step.keep = p->decay ? job->decayed : 1;
+        row_kernels()->adam(job->model->data + p->offset + (from - p->gradient),
+                            job->optimizer->m + from, job->optimizer->v + from,
+                            job->gradients->data + from, &step, to - from);
     }
 }
 
-void optimizer_step(Optimizer *optimizer, Model *model, const Gradients *gradients, double norm,
+void optimizer_step(Optimizer *optimizer, Model *model, Gradients *gradients, double norm,
                     double learning_rate) {
     CHECK(!model->mapped && gradients->count == optimizer->count && isfinite(norm));
     const OptimizerOptions *o = &optimizer->options;
@@ -125,26 +110,19 @@ void optimizer_step(Optimizer *optimizer, Model *model, const Gradients *gradien
     bool torch = o->epsilon_mode == ADAM_EPSILON_TORCH;
     double scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1;
     StepJob job = {
-        .scale = (float)scale,
-        .beta1 = (float)o->beta1,
-        .beta2 = (float)o->beta2,
-        .rate = (float)(torch ? learning_rate / correction1
-                              : learning_rate * sqrt(correction2) / correction1),
-        .root = (float)(torch ? sqrt(correction2) : 1),
-        .epsilon = (float)o->epsilon,
+        .optimizer = optimizer,
+        .model = model,
+        .gradients = gradients,
+        .step = {.scale = (float)scale,
+                 .beta1 = (float)o->beta1,
+                 .beta2 = (float)o->beta2,
+                 .rate = (float)(torch ? learning_rate / correction1
+                                       : learning_rate * sqrt(correction2) / correction1),
+                 .root = (float)(torch ? 1 / sqrt(correction2) : 1),
+                 .epsilon = (float)o->epsilon},
+        .decayed = (float)(1 - learning_rate * o->weight_decay),
     };
-    for (size_t i = 0; i < model->parameters; i++) {
-        const Parameter *parameter = &model->parameter[i];
-        if (!parameter->trainable || parameter->gradient == SIZE_MAX) {
-            continue;
-        }
-        job.weight = model->data + parameter->offset;
-        job.m = optimizer->m + parameter->gradient;
-        job.v = optimizer->v + parameter->gradient;
-        job.gradient = gradients->data + parameter->gradient;
-        job.keep = parameter->decay ? (float)(1 - learning_rate * o->weight_decay) : 1;
-        parallel_for(parameter->count, BLOCK, step_piece, &job);
-    }
+    parallel_for(gradients->count, BLOCK, step_piece, &job);
     model_touch(model);
 }
 

@@ -30,8 +30,8 @@ typedef struct Optimizer {
     int64_t step;
 } Optimizer;
 
-bool optimizer_init(Optimizer *optimizer, const OptimizerOptions *options, const Gradients *gradients,
-                    Error *err);
+bool optimizer_init(Optimizer *optimizer, const OptimizerOptions *options,
+                    const Gradients *gradients, Error *err);
 void optimizer_done(Optimizer *optimizer);
 size_t optimizer_bytes(const Model *model);
 
@@ -40,8 +40,9 @@ size_t optimizer_bytes(const Model *model);
 double optimizer_norm(const Gradients *gradients);
 
 /* One update; norm is the value just computed, for clipping. Decay applies to Parameter.decay only and is
- * decoupled. The model gets a new version. */
-void optimizer_step(Optimizer *optimizer, Model *model, const Gradients *gradients, double norm,
+ * decoupled. The model gets a new version. Leaves the gradients of its parameters zero, as gradients_init
+ * does, so that the next backward may add to them. */
+void optimizer_step(Optimizer *optimizer, Model *model, Gradients *gradients, double norm,
                     double learning_rate);
 
 /* m, v and step, as safetensors with the parameters' names; reading checks names and shapes. */
@@ -54,6 +55,7 @@ void ema_update(Model *ema, const Model *model, double decay);
 /* Schedules. Linear over S steps uses (S - s)/S at s = 0 .. S-1; cosine goes from 1 to `floor`; warm-up
  * rises linearly to 1 over the first `warmup` steps, s -> (s + 1)/warmup, and counts among the S. */
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE } ScheduleKind;
-double schedule_factor(ScheduleKind kind, int64_t step, int64_t steps, int64_t warmup, double floor);
+double schedule_factor(ScheduleKind kind, int64_t step, int64_t steps, int64_t warmup,
+                       double floor);
 
 #endif

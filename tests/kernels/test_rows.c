@@ -238,6 +238,41 @@ static void simple_case(const RowKernels *row, size_t n) {
     assert_close(row->name, got, want, n, 1e-6, 0);
 }
 
+static void adam_case(const RowKernels *row, size_t n) {
+    static float m[LONGEST], v[LONGEST], g[LONGEST];
+    const AdamStep step = {0.5f, 0.9f, 0.95f, 0.999f, 0.01f, 1.25f, 1e-4f};
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = b[i];
+        v[i] = y[i] * y[i];
+        g[i] = w[i];
+        got[i] = x[i];
+        sum += (double)w[i] * w[i];
+    }
+    assert_close_double("squares", row->sum_of_squares(w, n), sum, 1e-15, 0);
+    row->adam(got, m, v, g, &step, n);
+    for (size_t i = 0; i < n; i++) {
+        double slope = 0.5 * w[i], old = y[i] * y[i];
+        double mean = b[i] + (1 - (double)0.9f) * (slope - b[i]);
+        double square = (double)0.95f * old + (1 - (double)0.95f) * slope * slope;
+        double moved =
+            (double)0.999f * x[i] - (double)0.01f * mean / (sqrt(square) * 1.25 + (double)1e-4f);
+        assert_close_double("m", m[i], mean, 1e-6, 1e-7);
+        assert_close_double("v", v[i], square, 1e-6, 0);
+        assert_close_double("w", got[i], moved, 1e-6, 1e-7);
+        assert_true(g[i] == 0);
+    }
+}
+
+static void test_adam(void **state) {
+    (void)state;
+    fill(x, 11, 1);
+    fill(y, 12, 0.1);
+    fill(w, 13, 0.3);
+    fill(b, 14, 0.1);
+    each(adam_case);
+}
+
 static void test_simple(void **state) {
     (void)state;
     fill(x, 9, 1);
@@ -299,13 +334,10 @@ static void test_dropout_expectation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gelu),
-        cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_norm_backward),
-        cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_simple),
-        cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_dropout_expectation),
+        cmocka_unit_test(test_gelu),          cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_norm_backward), cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_simple),        cmocka_unit_test(test_adam),
+        cmocka_unit_test(test_dropout),       cmocka_unit_test(test_dropout_expectation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
 }

@@ -68,6 +68,9 @@ static void check_steps(AdamEpsilon mode, const float want[3][6], const float wa
         assert_close("with decay", toy.weight, want_decay[t], 6, 2e-7, 0);
         assert_close("without decay", toy.weight + 12, want[t], 6, 2e-7, 0);
         assert_memory_equal(toy.weight + 6, start, sizeof start); /* frozen */
+        for (size_t i = 0; i < 12; i++) {
+            assert_true(toy.slope[i] == 0);
+        }
         assert_true(toy.model.version != version);
     }
     assert_int_equal(optimizer.step, 3);
