@@ -17,7 +17,8 @@ enum {
     MOST_WORDS = 1 << 19,    /* of them a thread takes for its own columns */
     SHARED_WORDS = 1 << 20,  /* and for what all read */
     FINISH_COLUMNS = 256,    /* of a finished block: it is in the second cache */
-    NEAR = 128,              /* depths up to which rows far apart are read in place */
+    NEAR = 128,              /* rows of A whose distance makes them fight for places of the cache */
+    FEW_COLUMNS = 256,       /* are read in place up to this depth, or for so few columns */
     HUGE_PAGE = 1 << 21,
 };
 
@@ -74,11 +75,12 @@ static void pack_slab(GemmType type, Transpose tb, const float *b, size_t ldb, c
 }
 
 /* Rows of A as a block reads them: in place, or packed into the thread's buffer. */
-static void place_rows(const Product *p, GemmBlock *block, size_t row, size_t depth) {
+static void place_rows(const Product *p, GemmBlock *block, size_t row, size_t depth,
+                       size_t columns) {
     const GemmKernels *kernels = gemm_kernels();
     bool plain = p->ta == PLAIN;
     const float *a = p->a + (plain ? row * p->lda + depth : depth * p->lda + row);
-    bool near = block->k <= NEAR || p->lda % 256 != 0;
+    bool near = block->k <= NEAR || columns <= FEW_COLUMNS || p->lda % 256 != 0;
     if (p->type == GEMM_FP32 && kernels->in_place && plain && near) {
         block->a = (const Word *)a;
         block->a_panel = 0;
@@ -101,7 +103,7 @@ static void multiply_rows(const Product *p, const Slab *s, Part part) {
         GemmBlock g = {.type = p->type, .m = part.rows, .alpha = p->alpha, .ldc = p->ldc};
         g.k = least(BLOCK_K, s->k - d);
         g.beta = s->depth + d == 0 ? p->beta : 1;
-        place_rows(p, &g, part.row, s->depth + d);
+        place_rows(p, &g, part.row, s->depth + d, part.columns);
         size_t steps = packed_steps(p->type, g.k);
         g.b_panel = s->loose ? kernels->tile_columns : kernels->tile_columns * steps;
         g.b_step = s->loose ? p->ldb : panel_step(p->type);
@@ -173,9 +175,10 @@ static void run_part(const Product *p, Part part, Buffer buffer) {
         multiply_part(p, &whole, part);
         return;
     }
-    /* B is read once: packing it would only pay for rows so long that each begins on another page. */
-    if (p->type == GEMM_FP32 && p->tb == PLAIN && part.rows <= gemm_kernels()->tile_rows &&
-        p->ldb <= 1024 && part.columns >= unit) {
+    /* B is read once: packing it only pays for more rows than a low tile has and rows of B so long that
+     * each begins on another page. */
+    size_t few = p->ldb <= 1024 ? gemm_kernels()->tile_rows : 3;
+    if (p->type == GEMM_FP32 && p->tb == PLAIN && part.rows <= few && part.columns >= unit) {
         Part loose = part;
         loose.columns -= part.columns % unit;
         Slab s = {part.column, loose.columns, 0, p->k, 0, NULL, true};
