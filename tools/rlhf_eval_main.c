@@ -8,6 +8,7 @@
 #include "common/base/memory.h"
 #include "common/base/options.h"
 #include "common/base/parallel.h"
+#include "common/kernels/gemm.h"
 #include "tools/eval.h"
 
 typedef struct Config {
@@ -302,7 +303,8 @@ int main(int argc, char **argv) {
         log_init(&log, config.quiet ? LOG_QUIET : LOG_NORMAL);
         parallel_init((int)config.threads);
         Evaluation evaluation = {.config = &config, .log = &log};
-        ok = evaluate(&evaluation, operand, operands, &err) && print(&evaluation, &err);
+        ok = gemm_self_check(&err) && evaluate(&evaluation, operand, operands, &err) &&
+             print(&evaluation, &err);
         evaluation_done(&evaluation);
         log_finish(&log);
     }

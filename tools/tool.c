@@ -7,6 +7,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/parallel.h"
+#include "common/kernels/gemm.h"
 
 #define AT(field) offsetof(ToolConfig, field)
 #define COLUMN(name)                                                                               \
@@ -104,7 +105,7 @@ bool tool_open(Tool *tool, const ToolConfig *config, int head, Error *err) {
     if (config->model == NULL) {
         return error_set(err, ERROR_USAGE, "no model: name its folder with --model DIR");
     }
-    if (!model_load(&tool->model, config->model, head, 0, NULL, err)) {
+    if (!gemm_self_check(err) || !model_load(&tool->model, config->model, head, 0, NULL, err)) {
         return false;
     }
     tool->tokenizer = tokenizer_load(config->model, err);

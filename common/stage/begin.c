@@ -25,7 +25,13 @@ bool stage_begin(const char *program, const Settings *settings, Log *log, Error 
     log->plain_interval = (double)settings->log.every;
     parallel_init((int)settings->compute.threads);
     signals_install(program);
-    return choose_kernels(settings->compute.gemm, err);
+    if (!choose_kernels(settings->compute.gemm, err) || !gemm_self_check(err)) {
+        return false;
+    }
+    int threads = parallel_threads();
+    log_info(log, "products: %s, %d thread%s", gemm_describe((GemmType)settings->compute.dtype),
+             threads, threads == 1 ? "" : "s");
+    return true;
 }
 
 /* Each line by itself: a line break inside a message would be escaped. */
