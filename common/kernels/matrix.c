@@ -6,7 +6,7 @@
 #include "common/base/parallel.h"
 #include "common/kernels/grain.h"
 
-enum { ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
+enum { ROW_BLOCK = 64, COLUMN_BLOCK = 512 };
 
 typedef struct Work {
     const RowKernels *row;
@@ -80,9 +80,7 @@ static void column_sum(void *context, size_t begin, size_t end, int thread) {
         for (size_t t0 = 0; t0 < w->rows; t0 += ROW_BLOCK) {
             size_t t1 = t0 + ROW_BLOCK < w->rows ? t0 + ROW_BLOCK : w->rows;
             float sum[COLUMN_BLOCK] = {0};
-            for (size_t t = t0; t < t1; t++) {
-                w->row->axpy(sum, 1, w->a + t * w->width + c, m);
-            }
+            w->row->sum_rows(sum, w->a + t0 * w->width + c, w->width, t1 - t0, m);
             w->row->axpy(w->y + c, 1, sum, m);
         }
     }

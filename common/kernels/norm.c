@@ -14,7 +14,7 @@ typedef struct Norm {
     size_t rows, width;
 } Norm;
 
-enum { ROW_BLOCK = 64, COLUMN_BLOCK = 64 };
+enum { ROW_BLOCK = 64, COLUMN_BLOCK = 512 };
 
 static void forward(void *context, size_t begin, size_t end, int thread) {
     const Norm *n = context;

@@ -146,6 +146,22 @@ static void norm_parameters(float *restrict dw, float *restrict db, const float 
     }
 }
 
+static void sum_rows(float *restrict sum, const float *restrict x, size_t stride, size_t rows,
+                     size_t n) {
+    size_t t = 0;
+    for (; t + 4 <= rows; t += 4) {
+        const float *a = x + t * stride, *b = a + stride, *c = b + stride, *d = c + stride;
+        for (size_t i = 0; i < n; i++) {
+            sum[i] += (a[i] + b[i]) + (c[i] + d[i]);
+        }
+    }
+    for (; t < rows; t++) {
+        for (size_t i = 0; i < n; i++) {
+            sum[i] += x[t * stride + i];
+        }
+    }
+}
+
 static float row_max(const float *x, size_t n) {
     enum { LANES = 16 };
     float lane[LANES], largest = -INFINITY;
@@ -297,6 +313,7 @@ const RowKernels ROWS = {
     .norm = norm,
     .norm_backward = norm_backward,
     .norm_parameters = norm_parameters,
+    .sum_rows = sum_rows,
     .max = row_max,
     .exp = row_exp,
     .exp_sum = exp_sum,

@@ -61,6 +61,9 @@ typedef struct RowKernels {
     void (*norm_parameters)(float *dw, float *db, const float *dy, const float *x, float mean,
                             float rstd, size_t n);
 
+    /* sum += the sum of the rows of x, which are `stride` apart */
+    void (*sum_rows)(float *sum, const float *x, size_t stride, size_t rows, size_t n);
+
     float (*max)(const float *x, size_t n); /* -infinity when n = 0 */
     /* y = exp(x - shift), returns the sum; y may be x */
     float (*exp)(float *y, const float *x, float shift, size_t n);

@@ -231,6 +231,13 @@ static void simple_case(const RowKernels *row, size_t n) {
         want[i] = 0.5f * more[i];
     }
     assert_close(row->name, got, want, n, 0, 0);
+    size_t third = n / 3;
+    memcpy(more, w, sizeof more);
+    row->sum_rows(more, x, third, 3, third);
+    for (size_t i = 0; i < third; i++) {
+        want[i] = w[i] + x[i] + x[third + i] + x[2 * third + i];
+    }
+    assert_close(row->name, more, want, third, 0, 1e-6);
     row->softmax_backward(got, x, y, 0.25f, 0.5f, n);
     for (size_t i = 0; i < n; i++) {
         want[i] = (float)(0.5 * x[i] * ((double)y[i] - 0.25));
