@@ -242,8 +242,9 @@ static void run_shared(const Product *p) {
     }
 }
 
-/* Whether cutting by rows leaves the largest part smaller than cutting by columns. Equal: by columns,
- * where A is read in place and each thread packs its own columns of B; else by rows. */
+/* Whether cutting by rows leaves the largest part smaller than cutting by columns. If there is little
+ * between them: by rows where rows of A are packed, which then happens once, else by columns, where each
+ * thread packs or reads its own columns of B. */
 static bool cut_by_rows(const Product *p) {
     const GemmKernels *kernels = gemm_kernels();
     size_t threads = (size_t)parallel_threads();
@@ -251,8 +252,9 @@ static bool cut_by_rows(const Product *p) {
     size_t columns = round_up(p->n, kernels->tile_columns) / kernels->tile_columns;
     size_t by_rows = round_up(rows, threads) * columns;
     size_t by_columns = round_up(columns, threads) * rows;
-    return by_rows < by_columns ||
-           (by_rows == by_columns && p->ta == TRANSPOSED && p->packed == NULL);
+    bool packs = p->ta == TRANSPOSED || p->type == GEMM_BF16 || !kernels->in_place;
+    bool prefer_rows = packs && (p->packed == NULL || p->m >= p->n);
+    return prefer_rows ? by_rows <= by_columns + by_columns / 32 : by_rows < by_columns;
 }
 
 static bool empty_depth(const Product *p) {
