@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * SentencePiece's precompiled_charsmap: the size of a Darts trie in bytes, its units, then texts
+ * SentencePiece's normalizer and its table, precompiled_charsmap: the size of a Darts trie in bytes, its units, then texts
  * that end in NUL. Every step through it is checked: the file may say anything.
  */
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
-#include "common/text/pipeline.h"
+#include "common/text/sentencepiece.h"
 
 static uint32_t little(const char *bytes) {
     const unsigned char *b = (const unsigned char *)bytes;
@@ -94,4 +94,48 @@ const char *charsmap_shortest(const Charsmap *map, const char *text, size_t n) {
 const char *charsmap_longest(const Charsmap *map, const char *text, size_t n, size_t *length) {
     *length = 0;
     return search(map, text, n, true, length);
+}
+
+void sentencepiece_normalize(const Tokenizer *tokenizer, const Normalizer *step, const char *text,
+                             size_t n, Str *out) {
+    static const char sign[] = "\xe2\x96\x81";
+    const char *space = step->escape ? sign : " ";
+    size_t at = 0, start = out->size, length = 0, size = strlen(space);
+    bool after_space = step->squeeze, begun = false;
+    while (at < n) {
+        const char *to = text + at;
+        size_t bytes = 0;
+        if (trie_longest(&tokenizer->whole, TRIE_ROOT, text + at, n - at, &length) >= 0) {
+            bytes = length;
+        } else if ((to = charsmap_longest(&step->map, text + at, n - at, &length)) != NULL) {
+            bytes = strlen(to);
+        } else {
+            to = text + at;
+            bytes = length = utf8_decode(text + at, n - at, NULL);
+        }
+        at += length;
+        if (!begun && step->squeeze && bytes == 1 && *to == ' ') {
+            continue; /* spaces before anything else */
+        }
+        if (!begun && step->left) {
+            str_append(out, space);
+        }
+        begun = true;
+        while (after_space && bytes > 0 && *to == ' ') {
+            to++;
+            bytes--;
+        }
+        for (size_t i = 0; i < bytes; i++) {
+            str_append_bytes(out, to[i] == ' ' ? space : to + i, to[i] == ' ' ? size : 1);
+        }
+        after_space = bytes > 0 ? to[bytes - 1] == ' ' : after_space;
+        after_space = after_space && step->squeeze;
+    }
+    while (step->squeeze && out->size - start >= size &&
+           memcmp(out->data + out->size - size, space, size) == 0) {
+        out->size -= size;
+    }
+    if (begun && step->right) {
+        str_append(out, space);
+    }
 }

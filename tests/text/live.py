@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Compares rlhf-tokenizer with Hugging Face's tokenizers, live, on the tokenizers of many families.
 
-    python3 tests/text/live.py BUILD/tools/rlhf-tokenizer [NAME...] [--count N] [--seed N]
+    python3 tests/text/live.py BUILD/tools/rlhf-tokenizer [NAME...] [--count N] [--seed N] [--every]
 
 For each tokenizer of tests/fixtures/text/mint.py (all, or those named), N random strings (1000 unless said
 otherwise): ids with special tokens recognized and not, and for every fifth string the text decoded again with
 and without special tokens, whole and cut in half. All have to be equal, but
 for two things that are meant to differ: where special tokens are not recognized, text does not become one
 even if the vocabulary has it as a piece; and a character that the vocabulary cannot spell is an error,
-where Hugging Face's drops it. Prints one line for each tokenizer. Exits with 77 where the Python packages
+where Hugging Face's drops it. Prints one line for each tokenizer. With --every the strings
+hold every code point once behind a letter, before a space and behind a combining mark instead. Exits with 77 where the Python packages
 tokenizers and sentencepiece are missing.
 """
 import argparse
@@ -83,6 +84,7 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", action="store_true")
     options = parser.parse_args()
     made = mint.families()
     whole = mint.families(mint.charsmap())
@@ -90,6 +92,9 @@ def main():
         made[name + "-nfkc"] = whole[name]
     bad = 0
     texts = list(strings.strings(options.count, options.seed, mint.SPECIAL))
+    if options.every:
+        texts = ["".join(f"a{chr(c)} b\u0323{chr(c)}" for c in strings.CODES[i:i + 50])
+                 for i in range(0, len(strings.CODES), 50)]
     with tempfile.TemporaryDirectory() as folder:
         for name, reference in made.items():
             if not options.names or name in options.names:
