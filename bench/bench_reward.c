@@ -181,7 +181,7 @@ static void train(World *world, Side *side) {
     RewardSums sums = {0};
     Error err = {0};
     gradients_zero(&world->gradients);
-    world->model.version++; /* as after an optimizer's step: what is packed is packed anew */
+    model_touch(&world->model); /* as after an optimizer's step: what is packed is packed anew */
     if (!reward_accumulate(&side->pass, &world->model, &world->gradients, &side->set, &loss,
                            in_turn, NULL, side->set.items, 1, &sums, &err)) {
         bench_fail(&err);
