@@ -80,6 +80,7 @@ bool ppo_sizes(const PpoParts *parts, PpoSizes *sizes, Error *err) {
         .context = longest,
         .completions = larger(samples, trials),
         .tokens = sizes->max_tokens,
+        .packed = true,
         .type = (GemmType)settings->compute.dtype,
     };
     return true;

@@ -136,6 +136,7 @@ static bool sample_reference(const Reward *reward, const Model *model, Draw *dra
                           .context = longest + most,
                           .completions = draw->count * draw->each,
                           .tokens = most,
+                          .packed = true,
                           .type = (GemmType)settings->compute.dtype};
     draw->generator = generator_create(&model->config, &plan, err);
     draw->completion = draw->generator == NULL

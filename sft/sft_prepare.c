@@ -96,11 +96,18 @@ bool sft_prepare(Sft *sft, const SftConfig *config, Log *log, Error *err) {
     return true;
 }
 
+/* Samples are few and rare: a second copy of the weights would be a high price for their speed. */
 static GeneratorPlan generator_plan(const Sft *sft) {
+    size_t longest = 0, tokens = (size_t)sft->config->settings.generation.max_tokens;
+    for (size_t i = 0; i < sft->prompts.examples; i++) {
+        size_t count = sft->prompts.example[i].prompt.count;
+        longest = count > longest ? count : longest;
+    }
+    size_t context = sft->model.config.context;
     return (GeneratorPlan){.rows = (size_t)sft->config->settings.log.samples,
-                           .context = sft->model.config.context,
+                           .context = longest + tokens < context ? longest + tokens : context,
                            .completions = (size_t)sft->config->settings.log.samples,
-                           .tokens = (size_t)sft->config->settings.generation.max_tokens,
+                           .tokens = tokens,
                            .type = (GemmType)sft->config->settings.compute.dtype};
 }
 

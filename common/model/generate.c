@@ -105,7 +105,7 @@ size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan) {
     Generator g = {0};
     sizes_fill(&g, config, plan);
     return mem_add(mem_add(sizeof(Generator), mem_aligned_cost(pieces(&g, NULL), 1)),
-                   packed_bytes(config, g.type, PACKED));
+                   plan->packed ? packed_bytes(config, g.type, PACKED) : 0);
 }
 
 Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan, Error *err) {
@@ -120,8 +120,8 @@ Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan
         return NULL;
     }
     pieces(g, &g->arena);
-    g->packed = packed_create(config, g->type, PACKED, err);
-    if (g->packed == NULL) {
+    g->packed = plan->packed ? packed_create(config, g->type, PACKED, err) : NULL;
+    if (plan->packed && g->packed == NULL) {
         generator_free(g);
         return NULL;
     }
@@ -336,7 +336,7 @@ static bool draw_all(Job *job, Error *err) {
     Generator *g = job->g;
     for (size_t first = 0; first < g->active; first += g->head_rows) {
         size_t left = g->active - first, n = left < g->head_rows ? left : g->head_rows;
-        generator_head(g, g->hidden + first * g->width, n);
+        generator_head(g, job->model, g->hidden + first * g->width, n);
         Draw draw = {job, first};
         parallel_for(n, 1 + DRAW_GRAIN / g->vocabulary, draw_rows, &draw);
     }
@@ -422,7 +422,9 @@ static void job_begin(Job *job) {
                                         .prompt = i / job->samples,
                                         .sample = i % job->samples};
     }
-    packed_update(g->packed, job->model);
+    if (g->packed != NULL) {
+        packed_update(g->packed, job->model);
+    }
 }
 
 const Completion *generate(Generator *generator, const Model *model, const Prompt *prompt,

@@ -67,7 +67,6 @@ typedef struct GenerateWatch {
     void *context;
 } GenerateWatch;
 
-/* A generator keeps a copy of the model's matrices laid out for its products, rounded to `type`. */
 typedef struct Generator Generator;
 
 typedef struct GeneratorPlan {
@@ -75,7 +74,9 @@ typedef struct GeneratorPlan {
     size_t context;     /* longest prompt + completion */
     size_t completions; /* most prompts * samples of a call */
     size_t tokens;      /* most max_tokens of a call; what the context leaves room for bounds it */
-    GemmType type;      /* what products round their inputs to */
+    GemmType type;      /* what products round their inputs to, and the cache its content */
+    bool packed;        /* keep a copy of the model's matrices laid out for products: decoding is
+                           several times faster, but for the first tokens of new weights */
 } GeneratorPlan;
 
 size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan);

@@ -12,24 +12,36 @@ static const float *part(const Model *model, Part which, size_t layer) {
     return model->data + model->parameter[i].offset;
 }
 
-/* y [n, out] = x W, and what `finish` does to it. */
-static void linear(const Generator *g, Part weight, size_t layer, float *y, const float *x,
-                   size_t n, size_t in, size_t out, GemmFinish *finish, MatrixFinish *context) {
-    context->width = out;
+/* y [n, out] = x W or x W^T with the weights of a part, and what `finish` does to it. */
+static void multiply(const Generator *g, const Model *model, Part weight, size_t layer,
+                     Transpose transpose, unsigned pack, float *y, const float *x, size_t n,
+                     size_t in, size_t out, GemmFinish *finish, const MatrixFinish *context) {
     Product product = {.type = g->type,
                        .ta = PLAIN,
+                       .tb = transpose,
                        .m = n,
                        .n = out,
                        .k = in,
                        .alpha = 1,
                        .a = x,
                        .lda = in,
-                       .packed = packed_part(g->packed, weight, layer, PACK_FORWARD),
+                       .ldb = transpose == PLAIN ? out : in,
+                       .packed = packed_part(g->packed, weight, layer, pack),
                        .c = y,
                        .ldc = out,
                        .finish = finish,
                        .context = context};
+    product.b = product.packed == NULL ? part(model, weight, layer) : NULL;
     product_run(&product);
+}
+
+static void linear(const Generator *g, const Model *model, Part weight, size_t layer, float *y,
+                   const float *x, size_t n, size_t in, size_t out, GemmFinish *finish,
+                   MatrixFinish *context) {
+    bool in_out = g->family->block.linear == LINEAR_IN_OUT;
+    context->width = out;
+    multiply(g, model, weight, layer, in_out ? PLAIN : TRANSPOSED, PACK_FORWARD, y, x, n, in, out,
+             finish, context);
 }
 
 static void attention(Generator *g, const Model *model, size_t layer, size_t n) {
@@ -40,7 +52,8 @@ static void attention(Generator *g, const Model *model, size_t layer, size_t n) 
     MatrixFinish out = {.bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x};
     layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_NORM1_WEIGHT, layer),
                       part(model, PART_NORM1_BIAS, layer), g->norm_epsilon, n, width);
-    linear(g, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias, &qkv);
+    linear(g, model, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias,
+           &qkv);
     cached_attention_store(&pages, g->place, g->qkv, n);
     if (g->sequences > 0) {
         Attention whole = {.sequence = g->sequence,
@@ -53,7 +66,7 @@ static void attention(Generator *g, const Model *model, size_t layer, size_t n) 
     } else {
         cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
     }
-    linear(g, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
+    linear(g, model, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
            finish_bias_residual, &out);
 }
 
@@ -63,10 +76,10 @@ static void feed_forward(Generator *g, const Model *model, size_t layer, size_t 
     MatrixFinish down = {.bias = part(model, PART_DOWN_BIAS, layer), .residual = g->middle};
     layernorm_forward(g->normed, g->mean, g->rstd, g->middle, part(model, PART_NORM2_WEIGHT, layer),
                       part(model, PART_NORM2_BIAS, layer), g->norm_epsilon, n, width);
-    linear(g, PART_UP_WEIGHT, layer, g->inside, g->normed, n, width, g->inner,
+    linear(g, model, PART_UP_WEIGHT, layer, g->inside, g->normed, n, width, g->inner,
            finish_bias_gelu_only, &up);
-    linear(g, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, g->inner, width, finish_bias_residual,
-           &down);
+    linear(g, model, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, g->inner, width,
+           finish_bias_residual, &down);
 }
 
 void generator_pass(Generator *g, const Model *model, size_t n) {
@@ -81,18 +94,9 @@ void generator_pass(Generator *g, const Model *model, size_t n) {
                       part(model, PART_FINAL_NORM_BIAS, 0), g->norm_epsilon, n, g->width);
 }
 
-void generator_head(Generator *g, const float *hidden, size_t n) {
+void generator_head(Generator *g, const Model *model, const float *hidden, size_t n) {
     CHECK(n <= g->head_rows);
-    Product product = {.type = g->type,
-                       .ta = PLAIN,
-                       .m = n,
-                       .n = g->vocabulary,
-                       .k = g->width,
-                       .alpha = 1,
-                       .a = hidden,
-                       .lda = g->width,
-                       .packed = packed_part(g->packed, PART_LM_HEAD, 0, PACK_HEAD_FORWARD),
-                       .c = g->logits,
-                       .ldc = g->vocabulary};
-    product_run(&product);
+    Part head = model->config.tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
+    multiply(g, model, head, 0, TRANSPOSED, PACK_HEAD_FORWARD, g->logits, hidden, n, g->width,
+             g->vocabulary, NULL, NULL);
 }

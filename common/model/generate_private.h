@@ -47,7 +47,7 @@ struct Generator {
     GemmType type;
     int threads;
 
-    PackedModel *packed;
+    PackedModel *packed; /* or NULL: products lay out the weights themselves */
     Arena arena;
     Completion *completion; /* [completions] */
     int32_t *ids;           /* [completions][tokens] */
@@ -86,6 +86,6 @@ struct Generator {
 void generator_pass(Generator *generator, const Model *model, size_t n);
 
 /* logits [n, V] of n <= head_rows rows of hidden. */
-void generator_head(Generator *generator, const float *hidden, size_t n);
+void generator_head(Generator *generator, const Model *model, const float *hidden, size_t n);
 
 #endif

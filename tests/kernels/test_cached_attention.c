@@ -38,7 +38,7 @@ static void world_init(World *w, GemmType type, size_t head_size, size_t shared)
     w->token = malloc(floats * sizeof(float));
     Random random = random_stream(head_size, RANDOM_TEST, shared, 0);
     for (size_t i = 0; i < floats; i++) {
-        w->token[i] = (float)random_normal(&random, i);
+        w->token[i] = (float)(int32_t)random_u32(&random, i) * 0x1.8p-31f;
     }
     /* Pages in no order; those of rows are taken from the end. */
     for (size_t i = 0; i < PAGES; i++) {
@@ -116,7 +116,7 @@ static void attend_all(const World *w, float *out) {
 }
 
 static const size_t head_sizes[] = {1, 3, 8, 16, 24, 31, 64, 80, 128, 200};
-static const size_t prompts[] = {1, 15, 16, 17, 33, 70};
+static const size_t prompts[] = {1, 16, 17, 70};
 
 static void test_reference(void **state) {
     (void)state;

@@ -50,12 +50,13 @@ typedef struct Kept {
 } Kept;
 
 static GemmType type = GEMM_FP32;
+static bool packed = true;
 
 static void run(const Prompts *prompts, size_t samples, const Sampling *sampling, size_t rows,
                 StopCheck *stop, void *context, Kept *out) {
     Error err = {0};
     size_t all = prompts->count * samples;
-    GeneratorPlan plan = {rows, CONTEXT, all, sampling->max_tokens, type};
+    GeneratorPlan plan = {rows, CONTEXT, all, sampling->max_tokens, type, packed};
     GenerateWatch watch = {.stop = stop, .context = context};
     Generator *generator = generator_create(&model.config, &plan, &err);
     assert_ok(generator != NULL, &err);
@@ -200,7 +201,7 @@ static void test_bf16(void **state) {
     assert_true(worst > 1e-5); /* it is another arithmetic */
 }
 
-/* Rows, order, company and threads change not a bit. */
+/* Rows, order, company, threads and whether weights are packed change not a bit. */
 static void check_independence(void) {
     static Prompts prompts, turned;
     prompts_fill(&prompts, 30);
@@ -213,7 +214,9 @@ static void check_independence(void) {
     static Kept many[90], few[90], other[90];
     run(&prompts, 3, &sampling, 64, NULL, NULL, many);
     parallel_init(1);
+    packed = false;
     run(&prompts, 3, &sampling, 1, NULL, NULL, few);
+    packed = true;
     parallel_init(2);
     run(&turned, 3, &sampling, 5, NULL, NULL, other);
     size_t distinct = 0;
@@ -365,7 +368,7 @@ static void test_refused(void **state) {
     (void)state;
     static int32_t id[CONTEXT];
     Error err = {0};
-    GeneratorPlan plan = {2, CONTEXT, 2, 24, GEMM_FP32};
+    GeneratorPlan plan = {2, CONTEXT, 2, 24, GEMM_FP32, true};
     Generator *generator = generator_create(&model.config, &plan, &err);
     assert_ok(generator != NULL, &err);
     Prompt prompt[2] = {
@@ -415,6 +418,7 @@ int main(void) {
         cmocka_unit_test(test_bf16),       cmocka_unit_test(test_independence),
         cmocka_unit_test(test_repeatable), cmocka_unit_test(test_frequencies),
         cmocka_unit_test(test_ends),       cmocka_unit_test(test_refused),
+
     };
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
 }
