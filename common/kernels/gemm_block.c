@@ -36,7 +36,8 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
                  Place at) {
     Vector sum[TILE_ROWS][MOST_VECTORS], y[MOST_VECTORS];
     const Word *restrict a = at.a, *restrict b = at.b, *ahead = at.ahead;
-    const size_t a_row = g->a_row, a_step = g->a_step, b_panel = g->b_panel, b_step = g->b_step;
+    const size_t a_row = IN_PLACE ? g->a_row : 1, a_step = g->a_step, b_panel = g->b_panel,
+                 b_step = g->b_step;
     const size_t steps = steps_of(type, g->k);
     UNROLL
     for (int r = 0; r < rows; r++) {
@@ -45,6 +46,7 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
             sum[r][v] = (Vector){0};
         }
         __builtin_prefetch(at.c + (size_t)r * at.ldc, 1);
+        __builtin_prefetch(at.c + (size_t)r * at.ldc + TILE_COLUMNS - 1, 1);
     }
     for (size_t p = 0; p < steps; p++, a += a_step, b += b_step, ahead += at.ahead_step) {
         UNROLL

@@ -145,9 +145,20 @@ static void run(const Product *p, const char *name, bool serial) {
     compare(name, p);
 }
 
+/* Every row alone gives the bits it has among others. */
+static void run_rows(Product p, const float *whole) {
+    for (size_t i = 0; i < p.m; i += 1 + p.m / 3) {
+        Product q = p;
+        q.m = 1;
+        q.a += i * (p.ta == PLAIN ? p.lda : 1);
+        memcpy(c, old + i * p.ldc, p.n * sizeof *c);
+        product_run(&q);
+        assert_memory_equal(c, whole + i * p.ldc, p.n * sizeof *c);
+    }
+}
+
 /* The same bits in all forms. */
-static void run_forms(Product p, const char *name) {
-    static float first[ROOM];
+static void run_forms(Product p, const char *name, float *first) {
     run(&p, name, true);
     size_t size = p.m * p.ldc * sizeof *c;
     memcpy(first, c, size);
@@ -171,12 +182,14 @@ static void run_forms(Product p, const char *name) {
             run(&q, name, false);
             if (q.finish == NULL) {
                 assert_memory_equal(c, first, size);
+                run_rows(q, first);
             }
         }
     }
     parallel_init(2);
 }
 
+/* Kernels with fused multiply-add add in the same order: the bits of FP32 products are theirs all. */
 static void test_every_form(void **state) {
     (void)state;
     for (uint64_t trial = 0; trial < 250; trial++) {
@@ -190,7 +203,34 @@ static void test_every_form(void **state) {
         expect(&p, most);
         for (size_t i = 0; gemm_kernels_at(i) != NULL; i++) {
             assert_true(gemm_use(gemm_kernels_at(i)->name));
-            run_forms(p, gemm_kernels_at(i)->name);
+            static float bits[2][ROOM];
+            run_forms(p, gemm_kernels_at(i)->name, bits[i % 2]);
+            if (i >= 2 && p.type == GEMM_FP32) {
+                assert_memory_equal(bits[0], bits[1], p.m * p.ldc * sizeof **bits);
+            }
+        }
+    }
+}
+
+/* What packing writes does not depend on what lay there: it writes all of it. */
+static void test_packing_writes_all(void **state) {
+    (void)state;
+    static unsigned char again[sizeof packed] __attribute__((aligned(64)));
+    fill(b, 300 * 70, 1);
+    for (size_t i = 0; gemm_kernels_at(i) != NULL; i++) {
+        assert_true(gemm_use(gemm_kernels_at(i)->name));
+        for (int form = 0; form < 16; form++) {
+            GemmType type = (GemmType)(form % 2);
+            Transpose tb = (Transpose)(form / 2 % 2);
+            size_t k = form / 4 % 2 == 0 ? 299 : 31, n = form / 8 == 0 ? 67 : 1;
+            size_t bytes = packed_matrix_bytes(type, k, n);
+            memset(packed, 0, bytes);
+            memset(again, 0xff, bytes);
+            packed_matrix(type, tb, k, n, b, tb == PLAIN ? n : k, packed);
+            packed_matrix(type, tb, k, n, b, tb == PLAIN ? n : k, again);
+            assert_memory_equal(packed, again, bytes);
+            size_t halves = packed_matrix_bytes(GEMM_BF16, k, n);
+            assert_true(halves <= packed_matrix_bytes(GEMM_FP32, k + 1, n) / 2);
         }
     }
 }
@@ -216,6 +256,7 @@ int main(void) {
     parallel_init(2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_form),
+        cmocka_unit_test(test_packing_writes_all),
         cmocka_unit_test(test_self_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
