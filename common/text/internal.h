@@ -173,7 +173,7 @@ bool tokenizer_put_token(Tokenizer *tokenizer, const char *text, int64_t id, Err
 bool tokenizer_put_merge(Tokenizer *tokenizer, const char *left, size_t left_n, const char *right,
                          size_t right_n, Error *err);
 bool tokenizer_put_added(Tokenizer *tokenizer, const AddedToken *token, Error *err);
-/* New steps, to be filled in; what: for the message that there are too many. */
+/* New steps, to be filled in. */
 bool tokenizer_put_normalizer(Tokenizer *tokenizer, NormalizerKind kind, Normalizer **out,
                               Error *err);
 bool tokenizer_put_stage(Tokenizer *tokenizer, Stage **out, Error *err);
@@ -182,12 +182,9 @@ bool tokenizer_put_decoder(Tokenizer *tokenizer, DecoderKind kind, Decoder **out
 bool tokenizer_put_gpt2(Tokenizer *tokenizer, bool prefix_space, Error *err);
 /* Derives what encoding needs and checks that text cannot become a special token. */
 bool tokenizer_seal(Tokenizer *tokenizer, Error *err);
-bool bpe_seal(Tokenizer *tokenizer, Error *err);
-bool pieces_seal(Tokenizer *tokenizer, Error *err);
 bool decoder_seal(Tokenizer *tokenizer, Error *err);
 /* Without a post-processor: a text as it is, a pair one behind the other. */
 bool template_seal(Tokenizer *tokenizer, Error *err);
-bool fingerprint_seal(Tokenizer *tokenizer, Error *err);
 
 /* Parts of tokenizer_load. */
 bool tokenizer_read_model(Tokenizer *tokenizer, const cJSON *model, Error *err);

@@ -4,6 +4,7 @@
  * text is normalized in parts that begin with one, or with a code point that is newer than the
  * forms, which stands as it is.
  */
+#include <stdlib.h>
 #include <utf8proc.h>
 
 #include "common/base/memory.h"
@@ -26,13 +27,13 @@ static bool is_newer(uint32_t code) {
     return low < unicode_newer_count && unicode_newer[low].first <= code;
 }
 
-/* Composes or orders a part; marks of one part are many only in hostile text, so this sorts in
- * place as utf8proc does but never more than once a run of marks. */
 static int by_class(const void *a, const void *b) {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
 
+/* Sorts every run of marks by their combining classes, equal ones as they stood. utf8proc's own way
+ * takes quadratic time, and hostile text may be one run. */
 static bool order_marks(int32_t *code, size_t n, Error *err) {
     for (size_t i = 0; i < n;) {
         size_t end = i;

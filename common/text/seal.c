@@ -51,7 +51,7 @@ static bool goes_on_behind_space(const char *text) {
     return strstr(at, sign) != NULL;
 }
 
-bool bpe_seal(Tokenizer *tokenizer, Error *err) {
+static void seal_bpe(Tokenizer *tokenizer) {
     bool spelled = tokenizer->stages > 0 && tokenizer->stage[tokenizer->stages - 1].byte_level;
     bool affixed = tokenizer->prefix != NULL || tokenizer->suffix != NULL;
     tokenizer->bytes_are_symbols = spelled && !affixed && find_alphabet(tokenizer);
@@ -59,7 +59,7 @@ bool bpe_seal(Tokenizer *tokenizer, Error *err) {
         for (int byte = 0; byte < 256; byte++) {
             reach(tokenizer, tokenizer->byte_id[byte]);
         }
-        return true;
+        return;
     }
     for (int byte = 0; byte < 256; byte++) {
         char text = (char)byte;
@@ -90,11 +90,9 @@ bool bpe_seal(Tokenizer *tokenizer, Error *err) {
             tokenizer->words_begin = false;
         }
     }
-    (void)err;
-    return true;
 }
 
-bool pieces_seal(Tokenizer *tokenizer, Error *err) {
+static bool seal_pieces(Tokenizer *tokenizer, Error *err) {
     TrieKey *key = mem_alloc(tokenizer->vocabulary, sizeof *key, err);
     size_t keys = 0;
     if (key == NULL) {
@@ -186,35 +184,11 @@ static bool seal_role(Tokenizer *tokenizer, int32_t id, Error *err) {
 static bool seal_model(Tokenizer *tokenizer, Error *err) {
     bool all = find_fallback(tokenizer);
     tokenizer->byte_fallback = tokenizer->byte_fallback && (all || tokenizer->unknown >= 0);
-    return tokenizer->kind == MODEL_BPE ? bpe_seal(tokenizer, err) : pieces_seal(tokenizer, err);
-}
-
-bool tokenizer_seal(Tokenizer *tokenizer, Error *err) {
-    if (tokenizer->vocabulary == 0) {
-        return error_at(err, ERROR_DATA, tokenizer->source, 0, 0, "the vocabulary is empty");
+    if (tokenizer->kind != MODEL_BPE) {
+        return seal_pieces(tokenizer, err);
     }
-    if (!seal_model(tokenizer, err) || !seal_role(tokenizer, tokenizer->eos, err) ||
-        !seal_role(tokenizer, tokenizer->bos, err) || !seal_role(tokenizer, tokenizer->pad, err) ||
-        !decoder_seal(tokenizer, err)) {
-        return false;
-    }
-    if (tokenizer->added_count > 0) {
-        qsort(tokenizer->added, tokenizer->added_count, sizeof *tokenizer->added, by_id);
-    }
-    for (size_t i = 0; i < tokenizer->added_count; i++) {
-        const AddedToken *added = &tokenizer->added[i];
-        if (added->special && (tokenizer->token[added->id].flags & TOKEN_REACHED) != 0) {
-            return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
-                            "special token \"%.60s\" is also a byte or the result of a merge: text "
-                            "could become it; give it another content",
-                            added->content);
-        }
-    }
-    for (size_t i = 0; i < tokenizer->stages; i++) {
-        tokenizer->asks_first |= tokenizer->stage[i].prepend == PREPEND_FIRST;
-    }
-    return plant(tokenizer, 0, err) && plant(tokenizer, 1, err) && template_seal(tokenizer, err) &&
-           fingerprint_seal(tokenizer, err);
+    seal_bpe(tokenizer);
+    return true;
 }
 
 static void put_matcher(Str *all, const Matcher *matcher) {
@@ -252,7 +226,7 @@ static void put_steps(const Tokenizer *tokenizer, Str *all) {
     }
 }
 
-bool fingerprint_seal(Tokenizer *tokenizer, Error *err) {
+static bool seal_fingerprint(Tokenizer *tokenizer, Error *err) {
     Str all = {0};
     bool both = tokenizer->tree[0].count > 0 && tokenizer->tree[1].count > 0;
     for (size_t i = 0; i < tokenizer->vocabulary; i++) {
@@ -286,4 +260,32 @@ bool fingerprint_seal(Tokenizer *tokenizer, Error *err) {
     tokenizer->fingerprint = ok ? hash_bytes(all.data, all.size) : 0;
     str_done(&all);
     return ok;
+}
+
+bool tokenizer_seal(Tokenizer *tokenizer, Error *err) {
+    if (tokenizer->vocabulary == 0) {
+        return error_at(err, ERROR_DATA, tokenizer->source, 0, 0, "the vocabulary is empty");
+    }
+    if (!seal_model(tokenizer, err) || !seal_role(tokenizer, tokenizer->eos, err) ||
+        !seal_role(tokenizer, tokenizer->bos, err) || !seal_role(tokenizer, tokenizer->pad, err) ||
+        !decoder_seal(tokenizer, err)) {
+        return false;
+    }
+    if (tokenizer->added_count > 0) {
+        qsort(tokenizer->added, tokenizer->added_count, sizeof *tokenizer->added, by_id);
+    }
+    for (size_t i = 0; i < tokenizer->added_count; i++) {
+        const AddedToken *added = &tokenizer->added[i];
+        if (added->special && (tokenizer->token[added->id].flags & TOKEN_REACHED) != 0) {
+            return error_at(err, ERROR_DATA, tokenizer->source, 0, 0,
+                            "special token \"%.60s\" is also a byte or the result of a merge: text "
+                            "could become it; give it another content",
+                            added->content);
+        }
+    }
+    for (size_t i = 0; i < tokenizer->stages; i++) {
+        tokenizer->asks_first |= tokenizer->stage[i].prepend == PREPEND_FIRST;
+    }
+    return plant(tokenizer, 0, err) && plant(tokenizer, 1, err) && template_seal(tokenizer, err) &&
+           seal_fingerprint(tokenizer, err);
 }
