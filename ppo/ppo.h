@@ -82,14 +82,14 @@ typedef struct Ppo {
     Rollout rollout, trial; /* of an iteration, of an evaluation */
     Pack pack;
     Batch ptx_batch;
-    float *row_logprob, *row_score;               /* [rows] */
-    const RolloutPrompt **chosen;                 /* prompts of the batch at hand */
-    RolloutPrompt *keyed;                         /* [batch] with the epoch mixed into the key */
-    size_t *order;                                /* completions in the order of a pass */
-    double *judged;                               /* scores of the judge in an evaluation */
-    double spent[TIME_PARTS];                      /* seconds since the last iteration's end */
-    double spent_in_all[TIME_PARTS];               /* seconds of this process up to then */
-    int64_t timed;                                /* iterations in that */
+    float *row_logprob, *row_score;  /* [rows] */
+    const RolloutPrompt **chosen;    /* prompts of the batch at hand */
+    RolloutPrompt *keyed;            /* [batch] with the epoch mixed into the key */
+    size_t *order;                   /* completions in the order of a pass */
+    double *judged;                  /* scores of the judge in an evaluation */
+    double spent[TIME_PARTS];        /* seconds since the last iteration's end */
+    double spent_in_all[TIME_PARTS]; /* seconds of this process up to then */
+    int64_t timed;                   /* iterations in that */
     /* State that a checkpoint keeps beside weights and optimizers. */
     double beta;
     ScoreStatistics statistics;
@@ -128,7 +128,7 @@ bool ppo_recomputes(const Ppo *ppo, int64_t iteration);
 /* How far two ways of computing log-probs are apart: the sampler's and the trainer's. */
 typedef struct Drift {
     size_t tokens;
-    double sum, largest; /* nats */
+    double sum, largest;     /* nats */
     double sampled, trained; /* log-probs where it is largest */
 } Drift;
 void ppo_drift_add(Drift *drift, double sampled, double trained);

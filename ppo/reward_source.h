@@ -41,8 +41,8 @@ struct RewardSource {
     /* Takes the memory that scoring `most` completions needs; may be NULL. */
     bool (*prepare)(RewardSource *source, size_t most, Error *err);
     void (*free)(RewardSource *source);
-    size_t weights; /* bytes that it holds from the beginning */
-    size_t work;    /* bytes that it will allocate */
+    size_t weights;  /* bytes that it holds from the beginning */
+    size_t work;     /* bytes that it will allocate */
     bool reads_text; /* items must have one */
     /* Most ids of prompt and completion together, when it reads the policy's ids; 0: no limit. */
     size_t longest;
