@@ -201,6 +201,9 @@ static bool merge_characters(Encoder *encoder, const char *piece, size_t n, Erro
     affix += tokenizer->suffix == NULL ? 0 : strlen(tokenizer->suffix);
     size_t count = 0, size = 0, most = mem_add(mem_mul(n, 1 + affix), 1);
     bool unknown = false;
+    if (most > INT32_MAX) {
+        return error_set(err, ERROR_DATA, "a word of %zu bytes is too long", n);
+    }
     if (!mem_reserve(&encoder->symbol, &encoder->symbol_capacity, most, sizeof(Symbol), err)) {
         return false;
     }
