@@ -352,11 +352,21 @@ size_t example_rows(const Example *example, bool shared) {
     return rows + (prefix ? prompt - 1 : example->completions == 0 ? prompt : 0);
 }
 
-/* Ids of a sequence under construction, with their targets. */
+/* The rows of a sequence of a batch, filled from the first one on. */
 typedef struct Rows {
     int32_t *id, *target;
     size_t count;
 } Rows;
+
+static bool begin_rows(Rows *rows, Batch *batch, size_t n, int32_t prefix, uint64_t key,
+                       size_t *index, Error *err) {
+    if (!batch_append(batch, n, prefix, key, index, err)) {
+        return false;
+    }
+    size_t start = batch->start[*index];
+    *rows = (Rows){batch->id + start, batch->target + start, 0};
+    return true;
+}
 
 /* Adds ids; the row before each gets it as target where `trained` (NULL: everywhere or nowhere). */
 static void put_rows(Rows *rows, const int32_t *id, size_t n, bool all, const uint8_t *trained) {
@@ -365,70 +375,45 @@ static void put_rows(Rows *rows, const int32_t *id, size_t n, bool all, const ui
         if (is_target && rows->count > 0) {
             rows->target[rows->count - 1] = id[i];
         }
-        rows->id[rows->count] = id[i];
-        rows->target[rows->count] = BATCH_NO_TARGET;
-        rows->count++;
+        rows->id[rows->count++] = id[i];
     }
 }
 
-static bool add_rows(Batch *batch, Rows *rows, int32_t prefix, uint64_t key, size_t *index,
-                     Error *err) {
-    bool ok = batch_add(batch, rows->id, rows->target, rows->count, prefix, key, index, err);
-    rows->count = 0;
-    return ok;
-}
-
-static bool add_sequences(const Example *example, bool shared, bool loss_on_all, Rows *rows,
-                          Batch *batch, size_t *first, Error *err) {
+bool example_add(const Example *example, bool shared, bool loss_on_all, Batch *batch, size_t *first,
+                 Error *err) {
     const int32_t *prompt = example->prompt.id;
     size_t n = example->prompt.count, index;
     int32_t prefix = BATCH_NO_PREFIX;
+    Rows rows;
     *first = batch->sequences;
     if (example->completions == 0) {
-        put_rows(rows, prompt, n, loss_on_all && example->trained != NULL, example->trained);
-        return add_rows(batch, rows, prefix, random_mix(example->key, 0), &index, err);
+        if (!begin_rows(&rows, batch, n, prefix, random_mix(example->key, 0), &index, err)) {
+            return false;
+        }
+        put_rows(&rows, prompt, n, loss_on_all && example->trained != NULL, example->trained);
+        return true;
     }
     if (has_prefix(example, shared)) {
-        put_rows(rows, prompt, n - 1, loss_on_all, NULL);
-        if (loss_on_all) {
-            rows->target[n - 2] = prompt[n - 1];
-        }
-        if (!add_rows(batch, rows, prefix, random_mix(example->key, 0), &index, err)) {
+        if (!begin_rows(&rows, batch, n - 1, prefix, random_mix(example->key, 0), &index, err)) {
             return false;
+        }
+        put_rows(&rows, prompt, n - 1, loss_on_all, NULL);
+        if (loss_on_all) {
+            rows.target[n - 2] = prompt[n - 1];
         }
         prefix = (int32_t)index;
     }
     for (size_t i = 0; i < example->completions; i++) {
         const Tokens *completion = &example->completion[i];
-        if (prefix == BATCH_NO_PREFIX) {
-            put_rows(rows, prompt, n, loss_on_all, NULL);
-        } else {
-            put_rows(rows, prompt + n - 1, 1, false, NULL);
-        }
-        put_rows(rows, completion->id, completion->count, true, NULL);
-        if (!add_rows(batch, rows, prefix, random_mix(example->key, i + 1), &index, err)) {
+        bool whole = prefix == BATCH_NO_PREFIX;
+        if (!begin_rows(&rows, batch, (whole ? n : 1) + completion->count, prefix,
+                        random_mix(example->key, i + 1), &index, err)) {
             return false;
         }
+        put_rows(&rows, whole ? prompt : prompt + n - 1, whole ? n : 1, whole && loss_on_all, NULL);
+        put_rows(&rows, completion->id, completion->count, true, NULL);
     }
     return true;
-}
-
-bool example_add(const Example *example, bool shared, bool loss_on_all, Batch *batch, size_t *first,
-                 Error *err) {
-    size_t longest = 0;
-    for (size_t i = 0; i < example->completions; i++) {
-        size_t n = example->completion[i].count;
-        longest = n > longest ? n : longest;
-    }
-    longest += example->prompt.count;
-    int32_t *space = mem_alloc(mem_mul(longest, 2), sizeof *space, err);
-    if (space == NULL) {
-        return false;
-    }
-    Rows rows = {space, space + longest, 0};
-    bool ok = add_sequences(example, shared, loss_on_all, &rows, batch, first, err);
-    free(space);
-    return ok;
 }
 
 size_t example_order(uint64_t seed, uint64_t epoch, size_t examples, size_t i) {

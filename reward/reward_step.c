@@ -66,7 +66,6 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     StepOrder order = {reward, n};
     RewardSums sums = {0}, contrast = {0};
     size_t others = (size_t)reward->config->reward.contrast_batch;
-    gradients_zero(&reward->gradients);
     workspace_set_dropout(reward->pass.workspace, true, (uint64_t)settings->train.seed,
                           (uint64_t)n);
     if (!reward_accumulate(&reward->pass, &reward->model, &reward->gradients, &reward->train,

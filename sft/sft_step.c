@@ -68,7 +68,6 @@ static bool accumulate(Sft *sft, int64_t step, StepLoss *loss, size_t *tokens, E
     }
     *loss = (StepLoss){.weight = 1.0 / (double)trained};
     *tokens = trained;
-    gradients_zero(&sft->gradients);
     batch_clear(&sft->batch);
     for (int64_t i = 0; i < records; i++) {
         const Example *example = step_example(sft, step, i);

@@ -62,17 +62,12 @@ void batch_clear(Batch *batch) {
     batch->tokens = batch->sequences = 0;
 }
 
-bool batch_add(Batch *batch, const int32_t *id, const int32_t *target, size_t n, int32_t prefix,
-               uint64_t key, size_t *index, Error *err) {
+bool batch_append(Batch *batch, size_t n, int32_t prefix, uint64_t key, size_t *index, Error *err) {
     CHECK(n >= 1);
     CHECK(batch->sequences < INT32_MAX);
     if (!reserve_tokens(batch, mem_add(batch->tokens, n), err) ||
         !reserve_sequences(batch, batch->sequences + 1, err)) {
         return false;
-    }
-    memcpy(batch->id + batch->tokens, id, n * sizeof *id);
-    for (size_t t = 0; t < n; t++) {
-        batch->target[batch->tokens + t] = target == NULL ? BATCH_NO_TARGET : target[t];
     }
     size_t s = batch->sequences++;
     batch->start[s] = batch->tokens;
@@ -80,6 +75,24 @@ bool batch_add(Batch *batch, const int32_t *id, const int32_t *target, size_t n,
     batch->start[s + 1] = batch->tokens;
     batch->prefix[s] = prefix;
     batch->key[s] = key;
+    for (size_t t = batch->start[s]; t < batch->tokens; t++) {
+        batch->id[t] = 0;
+        batch->target[t] = BATCH_NO_TARGET;
+    }
+    *index = s;
+    return true;
+}
+
+bool batch_add(Batch *batch, const int32_t *id, const int32_t *target, size_t n, int32_t prefix,
+               uint64_t key, size_t *index, Error *err) {
+    size_t s;
+    if (!batch_append(batch, n, prefix, key, &s, err)) {
+        return false;
+    }
+    memcpy(batch->id + batch->start[s], id, n * sizeof *id);
+    if (target != NULL) {
+        memcpy(batch->target + batch->start[s], target, n * sizeof *target);
+    }
     if (index != NULL) {
         *index = s;
     }

@@ -47,6 +47,9 @@ void batch_clear(Batch *batch); /* empties, keeps the memory */
 bool batch_add(Batch *batch, const int32_t *id, const int32_t *target, size_t n, int32_t prefix,
                uint64_t key, size_t *index, Error *err);
 
+/* The same without ids: the rows, id 0 and no target, are the caller's to fill. */
+bool batch_append(Batch *batch, size_t n, int32_t prefix, uint64_t key, size_t *index, Error *err);
+
 /* Length of sequence s, and the position of its first row (0, or its prefix's length). */
 size_t batch_length(const Batch *batch, size_t s);
 size_t batch_first_position(const Batch *batch, size_t s);

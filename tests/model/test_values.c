@@ -10,45 +10,9 @@
 #include "common/base/parallel.h"
 #include "common/base/random.h"
 #include "tests/model/tiny.h"
+#include "tests/support/allocations.h"
 
 enum { VOCABULARY = 61, LENGTH = 12 };
-
-static size_t allocations;
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-int __real_posix_memalign(void **out, size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size) {
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    allocations++;
-    return __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size) {
-    allocations++;
-    return __real_realloc(old, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size) {
-    allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
-
-int __wrap_posix_memalign(void **out, size_t alignment, size_t size) {
-    allocations++;
-    return __real_posix_memalign(out, alignment, size);
-}
 
 static Workspace *workspace(const Model *model, size_t tokens, size_t sequences) {
     Error err = {0};
@@ -325,12 +289,12 @@ static void test_no_allocation(void **state) {
     workspace_set_dropout(w, true, 1, 1);
     float values[4][128];
     PerToken out = {values[0], values[1], values[2], values[3]};
-    size_t before = allocations;
+    size_t before = test_allocations();
     assert_true(before > 0);
     model_forward(&model, w, &batch, &out);
     model_backward(&model, &gradients, w, &batch, &out);
     model_train(&model, &gradients, w, &batch, WANT_LOGPROB, no_loss, NULL, &out);
-    assert_int_equal(allocations, before);
+    assert_int_equal(test_allocations(), before);
     workspace_free(w);
     gradients_done(&gradients);
     batch_done(&batch);

@@ -6,6 +6,7 @@
 
 #include "common/loss/loss.h"
 #include "tests/reward/fixture.h"
+#include "tests/train/loop.h"
 
 static void test_groups_and_weights(void **state) {
     (void)state;
@@ -225,11 +226,23 @@ static void test_micro_batches(void **state) {
     free(gradient[1]);
 }
 
+/* Rankings in several micro-batches, with dropout and an average. */
+static void test_no_allocation(void **state) {
+    (void)state;
+    World world;
+    world_open(&world, write_rankings(test_folder(), 2),
+               (const char *const[]){"train.dropout=0.1", "train.ema=0.9", NULL});
+    TrainerStage stage = reward_stage;
+    stage.context = &world.reward;
+    assert_loop_allocates_nothing(&stage, &world.log);
+    world_close(&world);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_groups_and_weights), cmocka_unit_test(test_ranking_is_its_pairs),
         cmocka_unit_test(test_score_is_alone),     cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_micro_batches),
+        cmocka_unit_test(test_micro_batches),      cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
