@@ -71,6 +71,9 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero);
  * head = -1: what config.json says. fresh_head may be NULL. */
 bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
                 Error *err);
+/* Reads a folder's weights into a model of the same layout, which keeps its memory and everything else.
+ * On failure the weights are undefined. */
+bool model_reload(Model *model, const char *folder, Error *err);
 /* Writes config.json and model.safetensors (F32) into an existing folder. Tensors that training did not
  * touch come out byte for byte. */
 bool model_save(const Model *model, const char *folder, Error *err);

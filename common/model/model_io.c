@@ -340,8 +340,24 @@ static bool score_file_read(Match *match, const char *folder, WeightFiles *apart
     return files_open(apart, folder, score_file, err) && files_match(match, apart, err);
 }
 
-static bool weights_load(Model *model, const char *folder, bool drop_head, bool *fresh,
-                         Error *err) {
+/* Whether the layouts are the same, so that one's weights can be read into the other's memory. */
+static bool layout_check(const Model *model, const Model *other, const char *folder, Error *err) {
+    for (size_t i = 0; i < model->parameters && i < other->parameters; i++) {
+        const Parameter *a = &model->parameter[i], *b = &other->parameter[i];
+        if (strcmp(a->name, b->name) != 0 || a->count != b->count || a->offset != b->offset) {
+            return error_at(err, ERROR_DATA, folder, 0, 0,
+                            "'%s' has %zu weights, the run has %zu in '%s'", b->name, b->count,
+                            a->count, a->name);
+        }
+    }
+    return model->count == other->count ||
+           error_at(err, ERROR_DATA, folder, 0, 0, "the folder holds %zu weights, the run has %zu",
+                    other->count, model->count);
+}
+
+/* Into `memory`, that of a model with the same layout, or when it is NULL into memory of its own. */
+static bool weights_load(Model *model, const Model *memory, const char *folder, bool drop_head,
+                         bool *fresh, Error *err) {
     Match match = {.model = model, .drop_head = drop_head};
     WeightFiles files = {0}, apart = {0};
     match.source = mem_alloc(model->parameters, sizeof(Source), err);
@@ -350,27 +366,38 @@ static bool weights_load(Model *model, const char *folder, bool drop_head, bool 
               files_match(&match, &files, err) &&
               score_file_read(&match, folder, &apart, fresh, err) &&
               complete_check(&match, folder, *fresh ? score : SIZE_MAX, err) &&
-              parameters_allocate(model, err) && values_read(&match, err);
+              (memory == NULL ? parameters_allocate(model, err)
+                              : layout_check(memory, model, folder, err));
+    if (ok && memory != NULL) {
+        model->data = memory->data;
+    }
+    ok = ok && values_read(&match, err);
     files_close(&files);
     files_close(&apart);
     free(match.source);
     return ok;
 }
 
-bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
-                Error *err) {
+/* model_load, or with `memory` its first half: a model that borrows the memory. */
+static bool load(Model *model, const Model *memory, const char *folder, int head, size_t labels,
+                 bool *fresh, Error *err) {
     *model = (Model){0};
     ModelConfig config;
-    bool fresh, ok;
     if (!model_config_read(&config, folder, err)) {
         return false;
     }
     bool was_lm = config.head == HEAD_LM;
-    ok = head_choose(&config, folder, head, labels, &fresh, err) &&
-         parameters_layout(model, &config, err) &&
-         weights_load(model, folder, was_lm && config.head == HEAD_SCORES, &fresh, err);
+    bool ok = head_choose(&config, folder, head, labels, fresh, err) &&
+              parameters_layout(model, &config, err) &&
+              weights_load(model, memory, folder, was_lm && config.head == HEAD_SCORES, fresh, err);
     model_config_done(&config);
-    if (!ok) {
+    return ok;
+}
+
+bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
+                Error *err) {
+    bool fresh;
+    if (!load(model, NULL, folder, head, labels, &fresh, err)) {
         model_done(model);
         return false;
     }
@@ -379,6 +406,19 @@ bool model_load(Model *model, const char *folder, int head, size_t labels, bool 
         *fresh_head = fresh;
     }
     return true;
+}
+
+bool model_reload(Model *model, const char *folder, Error *err) {
+    Model loaded;
+    bool fresh;
+    bool ok =
+        load(&loaded, model, folder, (int)model->config.head, model->config.labels, &fresh, err) &&
+        (!fresh || error_at(err, ERROR_DATA, folder, 0, 0,
+                            "the folder has no score head, the run's model has one"));
+    loaded.data = NULL; /* the model's own */
+    model_done(&loaded);
+    model_touch(model);
+    return ok;
 }
 
 static bool finite_check(const Model *model, const Parameter *parameter, Error *err) {

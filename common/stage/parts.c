@@ -3,7 +3,6 @@
  * The parts that every stage's checkpoints are made of, each by folder and name.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/file.h"
 #include "common/stage/stage.h"
@@ -19,21 +18,7 @@ bool stage_save_weights(const Model *model, const char *folder, const char *name
 
 bool stage_load_weights(Model *model, const char *folder, const char *name, Error *err) {
     char *path = file_join(folder, name, err);
-    Model loaded = {0};
-    if (path == NULL ||
-        !model_load(&loaded, path, (int)model->config.head, model->config.labels, NULL, err)) {
-        free(path);
-        return false;
-    }
-    bool ok = loaded.count == model->count;
-    if (ok) {
-        memcpy(model->data, loaded.data, model->count * sizeof(float));
-        model_touch(model);
-    } else {
-        error_set(err, ERROR_DATA, "%s holds %zu weights, the run has %zu", path, loaded.count,
-                  model->count);
-    }
-    model_done(&loaded);
+    bool ok = path != NULL && model_reload(model, path, err);
     free(path);
     return ok;
 }

@@ -482,6 +482,38 @@ static void test_freeze_and_copy(void **state) {
     model_done(&model);
 }
 
+/* Into the memory that is there: same weights, frozen parts and version of its own; another layout and a
+ * missing score head are refused. */
+static void test_reload(void **state) {
+    (void)state;
+    Error err = {0};
+    Model from, model, scores;
+    load_fixture(&from);
+    load_fixture(&model);
+    model_freeze(&model, 1);
+    model_initialize(&model, 5);
+    const float *memory = model.data;
+    uint64_t version = model.version;
+    assert_ok(model_reload(&model, fixture, &err), &err);
+    assert_ptr_equal(model.data, memory);
+    assert_memory_equal(model.data, from.data, from.count * sizeof(float));
+    assert_true(model.version != version && !model.parameter[0].trainable);
+    assert_ok(model_load(&scores, fixture, HEAD_SCORES, 1, NULL, &err), &err);
+    assert_error(model_reload(&scores, fixture, &err), &err, ERROR_DATA, "no score head");
+    Model narrow;
+    ModelConfig config = {0};
+    assert_ok(model_config_copy(&config, &from.config, &err), &err);
+    config.vocabulary -= 8;
+    assert_ok(model_create(&narrow, &config, &err), &err);
+    err = (Error){0};
+    assert_error(model_reload(&narrow, fixture, &err), &err, ERROR_DATA, "the run has");
+    model_config_done(&config);
+    model_done(&narrow);
+    model_done(&scores);
+    model_done(&model);
+    model_done(&from);
+}
+
 static int set_up(void **state) {
     (void)state;
     parallel_init(2);
@@ -496,6 +528,7 @@ int main(void) {
         cmocka_unit_test(test_spellings),  cmocka_unit_test(test_shards),
         cmocka_unit_test(test_no_weights), cmocka_unit_test(test_absurd),
         cmocka_unit_test(test_initialize), cmocka_unit_test(test_freeze_and_copy),
+        cmocka_unit_test(test_reload),
     };
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }
