@@ -198,7 +198,8 @@ static const Option rows[] = {
            "What the numbers that linear layers and the vocabulary's head multiply are rounded to: "
            "\"fp32\", not at all; \"bf16\", to 8 bits of mantissa, in training, scoring and "
            "sampling. Sums, weights, optimizer and everything else are FP32. A CPU without BF16 "
-           "instructions rounds the same way, but gains nothing."),
+           "instructions rounds the same way, but gains only where memory is waited for: in "
+           "sampling."),
     INT("compute.recompute", compute.recompute, "0", -1, 1000, "blocks",
         "So many blocks, from the first one up, keep only their input for the backward pass and "
         "are "
