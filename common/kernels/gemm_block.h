@@ -18,9 +18,8 @@
 #include "common/kernels/gemm.h"
 
 enum {
-    BLOCK_K =
-        256, /* the deepest block: a panel of B stays in the first cache. The same everywhere, so
-                      that all kernels with fused multiply-add sum alike. Even. */
+    BLOCK_K = 384,   /* the deepest block, even; the same everywhere, so that all kernels with fused
+                        multiply-add sum alike */
     MOST_ROWS = 224, /* the highest block of A that is packed, in rows */
 };
 

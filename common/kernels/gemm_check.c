@@ -7,7 +7,7 @@
 #include "common/kernels/gemm.h"
 #include "common/kernels/gemm_block.h"
 
-enum { MOST = 40 * 300 }; /* floats of an operand */
+enum { MOST = 40 * 330 }; /* floats of an operand */
 
 typedef struct Operands {
     float a[MOST], b[MOST], c[MOST], old[MOST], want[MOST], rounded[2][MOST];

@@ -12,15 +12,21 @@
 enum {
     SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives */
     SLAB_COLUMNS = 1024,     /* of B at once, which then comes from a cache for every block of A */
-    OWN_WORDS = 1 << 16,     /* of B packed in product_serial */
-    TEAM_WORDS = 1 << 22,    /* of B packed in product_run, by all threads */
-    MOST_WORDS = 1 << 19,    /* of them a thread takes for its own columns */
-    SHARED_WORDS = 1 << 20,  /* and for what all read */
     FINISH_COLUMNS = 256,    /* of a finished block: it is in the second cache */
     NEAR = 128,              /* rows of A whose distance makes them fight for places of the cache */
     FEW_COLUMNS = 256,       /* are read in place up to this depth, or for so few columns */
     HUGE_PAGE = 1 << 21,
 };
+
+/* Words of B that are packed at once. */
+enum {
+    OWN_WORDS = 256 * BLOCK_K,                 /* in product_serial */
+    TEAM_WORDS = 1 << 22,                      /* in product_run, by all threads: */
+    MOST_WORDS = 2 * SLAB_COLUMNS * BLOCK_K,   /* at most so many each for its own columns, */
+    SHARED_WORDS = 4 * SLAB_COLUMNS * BLOCK_K, /* or so many for what all read */
+};
+
+_Static_assert(SHARED_WORDS <= TEAM_WORDS, "it is cut out of the team's");
 
 static _Thread_local Word own_rows[MOST_ROWS * BLOCK_K] __attribute__((aligned(64)));
 static _Thread_local Word own_columns[OWN_WORDS] __attribute__((aligned(64)));

@@ -99,7 +99,7 @@ static void test_empty_depth(void **state) {
 /* One thread or several, alone or among other rows: the same bits. */
 static void test_bits_do_not_depend_on_the_cut(void **state) {
     (void)state;
-    enum { M = 203, N = 101, K = 300 };
+    enum { M = 203, N = 101, K = 500 };
     static float one[M * N], many[M * N], row[N];
     fill(a, M * K, 4);
     fill(b, N * K, 5);

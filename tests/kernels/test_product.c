@@ -14,7 +14,7 @@
 #include "common/kernels/gemm_block.h"
 #include "tests/support/support.h"
 
-enum { ROOM = 700 * 700, GUARD = 64 };
+enum { ROOM = 700 * 820, GUARD = 64 };
 static float a[ROOM], b[ROOM], c[ROOM], old[ROOM], want[ROOM], scale[ROOM];
 static float rounded_a[ROOM], rounded_b[ROOM], absolute_a[ROOM], absolute_b[ROOM];
 static unsigned char seen[ROOM];
@@ -49,7 +49,7 @@ static void finish(const void *context, size_t row, size_t rows, size_t column, 
 /* A random case; rows of A and B are NaN behind their ends, so that reading there shows. */
 static Product draw(uint64_t trial) {
     static const size_t sizes[] = {0,  1,  1,  2,  3,  4,  5,  6,  7,  8,   9,   11,  12,
-                                   13, 16, 17, 23, 31, 32, 33, 47, 64, 100, 131, 260, 300};
+                                   13, 16, 17, 23, 31, 32, 33, 47, 64, 100, 131, 260, 400};
     static const float factors[] = {0, 1, -0.5f, 1.3f};
     enum { SIZES = sizeof sizes / sizeof *sizes };
     Product p = {
@@ -67,7 +67,7 @@ static Product draw(uint64_t trial) {
     };
     if (pick(trial, 11, 16) == 0) { /* more than one slab */
         p.n = 600 + pick(trial, 12, 60);
-        p.k = p.k > 40 ? 550 : p.k;
+        p.k = p.k > 40 ? 790 : p.k;
     }
     p.lda = (p.ta == PLAIN ? p.k : p.m) + pick(trial, 8, 4);
     p.ldb = (p.tb == PLAIN ? p.n : p.k) + pick(trial, 9, 4);
