@@ -53,16 +53,6 @@ void finish_bias_gelu_only(const void *finish, size_t row, size_t rows, size_t c
     }
 }
 
-void finish_gelu_backward(const void *finish, size_t row, size_t rows, size_t column,
-                          size_t columns, float *c, size_t ldc) {
-    const MatrixFinish *f = finish;
-    const RowKernels *kernel = row_kernels();
-    for (size_t i = 0; i < rows; i++) {
-        size_t at = (row + i) * f->width + column;
-        kernel->gelu_backward(c + i * ldc, f->x + at, c + i * ldc, columns);
-    }
-}
-
 void finish_gelu_both(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
                       float *c, size_t ldc) {
     const MatrixFinish *f = finish;

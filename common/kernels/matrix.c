@@ -10,55 +10,13 @@ enum { ROW_BLOCK = 64, COLUMN_BLOCK = 512 };
 
 typedef struct Work {
     const RowKernels *row;
-    float *y, *x;
+    float *y;
     const float *a, *b;
     const size_t *index;
     const Dropout *dropout;
     uint32_t site;
     size_t rows, width;
 } Work;
-
-static void start(void *context, size_t begin, size_t end, int thread) {
-    const Work *w = context;
-    (void)thread;
-    for (size_t t = begin; t < end; t++) {
-        float *y = w->y + t * w->width;
-        if (w->a != NULL && w->b != NULL) {
-            w->row->add(y, w->a + t * w->width, w->b, w->width);
-        } else {
-            memcpy(y, w->a != NULL ? w->a + t * w->width : w->b, w->width * sizeof *y);
-        }
-    }
-}
-
-void matrix_start(float *y, const float *x, const float *b, size_t rows, size_t width) {
-    Work w = {.row = row_kernels(), .y = y, .a = x, .b = b, .width = width};
-    parallel_for(rows, row_grain(width), start, &w);
-}
-
-static void bias_gelu(void *context, size_t begin, size_t end, int thread) {
-    const Work *w = context;
-    (void)thread;
-    for (size_t t = begin; t < end; t++) {
-        w->row->bias_gelu(w->x + t * w->width, w->y + t * w->width, w->b, w->width);
-    }
-}
-
-void matrix_bias_gelu(float *x, float *y, const float *b, size_t rows, size_t width) {
-    Work w = {.row = row_kernels(), .x = x, .y = y, .b = b, .width = width};
-    parallel_for(rows, row_grain(width), bias_gelu, &w);
-}
-
-static void gelu_backward(void *context, size_t begin, size_t end, int thread) {
-    const Work *w = context;
-    (void)thread;
-    w->row->gelu_backward(w->y + begin, w->a + begin, w->b + begin, end - begin);
-}
-
-void matrix_gelu_backward(float *dx, const float *x, const float *dy, size_t count) {
-    Work w = {.row = row_kernels(), .y = dx, .a = x, .b = dy};
-    parallel_for(count, PIECE_FLOATS, gelu_backward, &w);
-}
 
 static void add(void *context, size_t begin, size_t end, int thread) {
     const Work *w = context;

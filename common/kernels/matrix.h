@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pointwise work on the rows of an N x C matrix, spread over threads: bias, residual, activation,
- * dropout, sums over rows, gathering rows.
+ * Pointwise work on the rows of an N x C matrix, spread over threads: sums, gathering rows, dropout; and
+ * bias, residual and activation as ends of products.
  */
 #ifndef RLHF_KERNELS_MATRIX_H
 #define RLHF_KERNELS_MATRIX_H
@@ -11,15 +11,6 @@
 #include <stdint.h>
 
 #include "common/kernels/rows.h"
-
-/* y = x + b, y = x or y = b (the same in each row): x [N, C] or NULL, b [C] or NULL, not both NULL. What
- * a product with beta = 1 is added to. */
-void matrix_start(float *y, const float *x, const float *b, size_t rows, size_t width);
-
-/* x += b, then y = gelu(x). x, y: [N, C]; b: [C]. */
-void matrix_bias_gelu(float *x, float *y, const float *b, size_t rows, size_t width);
-/* dx = dy gelu'(x), all [count]; dx may be dy. */
-void matrix_gelu_backward(float *dx, const float *x, const float *dy, size_t count);
 
 /* y = a + b, all [count], none the same. */
 void matrix_add(float *y, const float *a, const float *b, size_t count);
@@ -53,9 +44,6 @@ void finish_bias_gelu(const void *finish, size_t row, size_t rows, size_t column
 /* C = gelu(C + bias) */
 void finish_bias_gelu_only(const void *finish, size_t row, size_t rows, size_t column,
                            size_t columns, float *c, size_t ldc);
-/* C *= gelu'(x) */
-void finish_gelu_backward(const void *finish, size_t row, size_t rows, size_t column,
-                          size_t columns, float *c, size_t ldc);
 /* C *= gelu'(x), then y = gelu(x) */
 void finish_gelu_both(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
                       float *c, size_t ldc);

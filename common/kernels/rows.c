@@ -34,15 +34,6 @@ static void scale_row(float *restrict y, float a, size_t n) {
     }
 }
 
-static float dot(const float *restrict x, const float *restrict y, size_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * y[i];
-    }
-    return sum;
-}
-
 static const float gelu_outer = 1.5957691216057308f; /* 2 sqrt(2 / pi) */
 static const float gelu_cubic = 0.044715f;
 
@@ -83,13 +74,6 @@ static void bias_gelu_only(float *restrict x, const float *restrict b, size_t n)
     for (size_t i = 0; i < n; i += VECTOR) {
         Vector v = load_some(x + i, n - i) + load_some(b + i, n - i);
         store_some(x + i, v * gelu_gate(v), n - i);
-    }
-}
-
-static void gelu_backward(float *dx, const float *restrict x, const float *dy, size_t n) {
-    for (size_t i = 0; i < n; i += VECTOR) {
-        Vector v = load_some(x + i, n - i);
-        store_some(dx + i, load_some(dy + i, n - i) * gelu_slope(v, gelu_gate(v)), n - i);
     }
 }
 
@@ -213,14 +197,6 @@ static void logits_backward(float *restrict x, float lse, float a, float b, size
     }
 }
 
-static void softmax_backward(float *s, const float *restrict p, const float *dp, float delta,
-                             float scale, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        s[i] = p[i] * (dp[i] - delta) * scale;
-    }
-}
-
 static double sum_of_squares(const float *x, size_t n) {
     enum { LANES = 16 };
     double lane[LANES] = {0};
@@ -305,10 +281,8 @@ const RowKernels ROWS = {
     .bias_residual = bias_residual,
     .axpy = axpy,
     .scale = scale_row,
-    .dot = dot,
     .bias_gelu = bias_gelu,
     .bias_gelu_only = bias_gelu_only,
-    .gelu_backward = gelu_backward,
     .gelu_both = gelu_both,
     .norm = norm,
     .norm_backward = norm_backward,
@@ -318,7 +292,6 @@ const RowKernels ROWS = {
     .exp = row_exp,
     .exp_sum = exp_sum,
     .logits_backward = logits_backward,
-    .softmax_backward = softmax_backward,
     .sum_of_squares = sum_of_squares,
     .adam = adam,
     .dropout = dropout,

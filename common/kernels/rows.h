@@ -40,14 +40,11 @@ typedef struct RowKernels {
     void (*axpy)(float *y, float a, const float *x, size_t n);
     /* y *= a */
     void (*scale)(float *y, float a, size_t n);
-    float (*dot)(const float *x, const float *y, size_t n);
 
     /* x += b, y = gelu(x): GELU in tanh form, which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)). */
     void (*bias_gelu)(float *x, float *y, const float *b, size_t n);
     /* x = gelu(x + b) */
     void (*bias_gelu_only)(float *x, const float *b, size_t n);
-    /* dx = dy gelu'(x); dx may be dy */
-    void (*gelu_backward)(float *dx, const float *x, const float *dy, size_t n);
     /* d *= gelu'(x), then y = gelu(x); y may be x */
     void (*gelu_both)(float *d, float *y, const float *x, size_t n);
 
@@ -72,10 +69,6 @@ typedef struct RowKernels {
     /* x_j becomes -p_j (a + b (x_j - lse)), p = exp(x - lse): the part of d logits that a row's
      * log-prob (a) and entropy (b) share among all classes */
     void (*logits_backward)(float *x, float lse, float a, float b, size_t n);
-
-    /* s = p (dp - delta) scale; s may be dp */
-    void (*softmax_backward)(float *s, const float *p, const float *dp, float delta, float scale,
-                             size_t n);
 
     /* sum of x^2 in double, in an order that depends on n alone */
     double (*sum_of_squares)(const float *x, size_t n);

@@ -24,6 +24,7 @@ enum { VECTOR = 4 };
 
 typedef float Vector __attribute__((vector_size(4 * VECTOR)));
 typedef int32_t IntVector __attribute__((vector_size(4 * VECTOR)));
+typedef uint32_t BitVector __attribute__((vector_size(4 * VECTOR)));
 typedef float Loose __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 
 static inline Vector load(const float *x) {
@@ -118,7 +119,7 @@ static inline Vector vector_exp(Vector x) {
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     /* the low bits of `shifted` are n: add it to the exponent */
-    return (Vector)((IntVector)p + ((IntVector)shifted << 23));
+    return (Vector)((BitVector)p + ((BitVector)shifted << 23));
 }
 
 #endif

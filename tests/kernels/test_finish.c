@@ -48,12 +48,6 @@ static void only_formula(double c, double b, double x, double *to, double *y) {
     *y = NAN;
 }
 
-static void backward_formula(double c, double b, double x, double *to, double *y) {
-    (void)b;
-    *to = c * slope(x);
-    *y = NAN;
-}
-
 static void both_formula(double c, double b, double x, double *to, double *y) {
     (void)b;
     *to = c * slope(x);
@@ -106,7 +100,6 @@ static void test_finishes(void **state) {
     check_finish(finish_bias_residual, residual_formula);
     check_finish(finish_bias_gelu, gelu_formula);
     check_finish(finish_bias_gelu_only, only_formula);
-    check_finish(finish_gelu_backward, backward_formula);
     check_finish(finish_gelu_both, both_formula);
 }
 

@@ -50,12 +50,10 @@ static void gelu_case(const RowKernels *row, size_t n) {
     for (size_t i = 0; i < n; i++) {
         want[i] = (float)(y[i] * (gelu(x[i] + step) - gelu(x[i] - step)) / (2 * step));
     }
-    row->gelu_backward(got, x, y, n);
-    assert_close(row->name, got, want, n, 1e-6, 1e-6);
-    memcpy(w, y, sizeof y);
+    memcpy(got, y, sizeof y);
     memcpy(more, x, sizeof x);
-    row->gelu_both(w, more, more, n);
-    assert_close(row->name, w, got, n, 0, 0);
+    row->gelu_both(got, more, more, n);
+    assert_close(row->name, got, want, n, 1e-6, 1e-6);
     for (size_t i = 0; i < n; i++) {
         more_want[i] = (float)gelu(x[i]);
     }
@@ -64,9 +62,6 @@ static void gelu_case(const RowKernels *row, size_t n) {
     memcpy(more, x, sizeof x);
     row->bias_gelu_only(more, w, n);
     assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
-    memcpy(got, y, sizeof y); /* in place */
-    row->gelu_backward(got, x, got, n);
-    assert_close(row->name, got, want, n, 1e-6, 1e-6);
 }
 
 static void test_gelu(void **state) {
@@ -211,12 +206,6 @@ static void test_exp(void **state) {
 }
 
 static void simple_case(const RowKernels *row, size_t n) {
-    double sum = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)x[i] * y[i];
-        size += fabs((double)x[i] * y[i]);
-    }
-    assert_close_double("dot", row->dot(x, y, n), sum, 0, 1e-6 * size);
     row->add(got, x, y, n);
     memcpy(more, x, sizeof x);
     row->axpy(more, 1, y, n);
@@ -238,11 +227,6 @@ static void simple_case(const RowKernels *row, size_t n) {
         want[i] = w[i] + x[i] + x[third + i] + x[2 * third + i];
     }
     assert_close(row->name, more, want, third, 0, 1e-6);
-    row->softmax_backward(got, x, y, 0.25f, 0.5f, n);
-    for (size_t i = 0; i < n; i++) {
-        want[i] = (float)(0.5 * x[i] * ((double)y[i] - 0.25));
-    }
-    assert_close(row->name, got, want, n, 1e-6, 0);
 }
 
 static void adam_case(const RowKernels *row, size_t n) {
