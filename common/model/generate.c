@@ -234,8 +234,7 @@ static void prefill_flush(Job *job) {
     }
     generator_pass(g, job->model, g->sequence[g->sequences - 1].end);
     for (size_t i = 0; i < g->sequences; i++) {
-        size_t last = g->sequence[i].end - 1;
-        matrix_gather(g->live[g->fresh[i]].hidden, g->normed, &last, 1, g->width);
+        matrix_gather(g->live[g->fresh[i]].hidden, g->normed, &i, 1, g->width);
     }
     g->sequences = 0;
 }

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "common/kernels/embedding.h"
 #include "common/kernels/gemm.h"
 #include "common/kernels/matrix.h"
@@ -44,10 +46,21 @@ static void linear(const Generator *g, const Model *model, Part weight, size_t l
              finish, context);
 }
 
-static void attention(Generator *g, const Model *model, size_t layer, size_t n) {
-    size_t width = g->width;
-    CachedPages pages = {g->cache + layer * g->pages * g->page, g->type, g->heads,
-                         width / g->heads};
+/* Of prompts only the last tokens go on: brings their rows to the front, returns their number. */
+static size_t keep_last(Generator *g) {
+    for (size_t i = 0; i < g->sequences; i++) {
+        size_t last = g->sequence[i].end - 1, width = g->width;
+        memmove(g->x + i * width, g->x + last * width, width * sizeof(float));
+        memmove(g->qkv + 3 * i * width, g->qkv + 3 * last * width, 3 * width * sizeof(float));
+        g->place[i] = g->place[last];
+    }
+    return g->sequences;
+}
+
+/* Returns the rows that go on: all, but of prompts in the last block, whose other rows nothing reads. */
+static size_t attention(Generator *g, const Model *model, size_t layer, size_t n) {
+    size_t width = g->width, head_size = width / g->heads;
+    CachedPages pages = {g->cache + layer * g->pages * g->page, g->type, g->heads, head_size};
     MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer)};
     MatrixFinish out = {.bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x};
     layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_NORM1_WEIGHT, layer),
@@ -55,19 +68,21 @@ static void attention(Generator *g, const Model *model, size_t layer, size_t n) 
     linear(g, model, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias,
            &qkv);
     cached_attention_store(&pages, g->place, g->qkv, n);
-    if (g->sequences > 0) {
+    if (g->sequences > 0 && layer + 1 < g->layers) {
         Attention whole = {.sequence = g->sequence,
                            .group = g->group,
                            .groups = g->sequences,
                            .heads = g->heads,
-                           .head_size = width / g->heads,
+                           .head_size = head_size,
                            .scratch = g->scratch};
         attention_forward(g->attended, g->lse, g->qkv, &whole);
     } else {
+        n = g->sequences > 0 ? keep_last(g) : n;
         cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
     }
     linear(g, model, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
            finish_bias_residual, &out);
+    return n;
 }
 
 static void feed_forward(Generator *g, const Model *model, size_t layer, size_t n) {
@@ -87,7 +102,7 @@ void generator_pass(Generator *g, const Model *model, size_t n) {
     embedding_forward(g->x, g->id, g->position, part(model, PART_TOKEN_EMBEDDING, 0),
                       part(model, PART_POSITION_EMBEDDING, 0), n, g->width);
     for (size_t layer = 0; layer < g->layers; layer++) {
-        attention(g, model, layer, n);
+        n = attention(g, model, layer, n);
         feed_forward(g, model, layer, n);
     }
     layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_FINAL_NORM_WEIGHT, 0),

@@ -38,7 +38,7 @@ struct Generator {
     size_t layers, heads, width, inner, vocabulary;
     float norm_epsilon;
     size_t rows, context;       /* of the plan */
-    size_t pass_rows;           /* rows of one pass: prompts are computed in chunks of this size */
+    size_t pass_rows;           /* most rows of a pass */
     size_t head_rows;           /* rows of logits at a time */
     size_t pages;               /* of the cache */
     size_t page;                /* bytes of one in a layer */
@@ -64,10 +64,10 @@ struct Generator {
     int32_t *id;
     uint32_t *position;
     CachedRow *place;
-    AttentionSequence
-        *sequence; /* [rows] of a pass over prompts; sequences = 0: one over cached rows */
-    size_t *group; /* [rows + 1] each prompt is one of its own */
-    size_t *fresh; /* [rows] index into live of each sequence */
+    /* Of a pass over whole prompts; sequences = 0: over single rows behind what is cached. */
+    AttentionSequence *sequence; /* [rows] */
+    size_t *group;               /* [rows + 1] each prompt is one of its own */
+    size_t *fresh;               /* [rows] index into live */
     size_t sequences;
     float *x, *middle, *normed, *qkv, *attended, *inside, *mean, *rstd;
     float *scores, *lse, *scratch; /* of the two kinds of attention */
@@ -82,7 +82,8 @@ struct Generator {
 };
 
 /* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on
- * the way; normed [n, C] is then what the head reads. With sequences these are whole prompts. */
+ * the way; normed [n, C] is then what the head reads. With sequences the rows are whole prompts, and
+ * normed [sequences, C] belongs to the last token of each. */
 void generator_pass(Generator *generator, const Model *model, size_t n);
 
 /* logits [n, V] of n <= head_rows rows of hidden. */
