@@ -10,6 +10,7 @@
 #include "common/base/json.h"
 #include "common/base/parallel.h"
 #include "common/model/generate.h"
+#include "tests/support/allocations.h"
 #include "tests/support/support.h"
 
 enum { CONTEXT = 40, EOS = 12, VOCABULARY = 61 };
@@ -392,6 +393,30 @@ static void test_refused(void **state) {
     generator_free(generator);
 }
 
+/* With threads, waiting samples, and then every filter. */
+static void test_no_allocation(void **state) {
+    (void)state;
+    static Prompts prompts;
+    prompts_fill(&prompts, 9);
+    Error err = {0};
+    GeneratorPlan plan = {4, CONTEXT, 27, 24, GEMM_FP32, true};
+    Generator *generator = generator_create(&model.config, &plan, &err);
+    assert_ok(generator != NULL, &err);
+    Sampling sampling = plain;
+    for (int round = 0; round < 3; round++) {
+        size_t before = test_allocations();
+        assert_ok(generate(generator, &model, prompts.prompt, 9, 3, &sampling, NULL, &err) != NULL,
+                  &err);
+        /* The first call may start the threads. */
+        assert_true(round == 0 || test_allocations() == before);
+        sampling.top_k = 30;
+        sampling.top_p = 0.9f;
+        sampling.min_p = 0.01f;
+        sampling.repetition_penalty = 1.1f;
+    }
+    generator_free(generator);
+}
+
 static int set_up(void **state) {
     (void)state;
     Error err = {0};
@@ -414,11 +439,11 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),     cmocka_unit_test(test_teacher_forced),
-        cmocka_unit_test(test_bf16),       cmocka_unit_test(test_independence),
-        cmocka_unit_test(test_repeatable), cmocka_unit_test(test_frequencies),
-        cmocka_unit_test(test_ends),       cmocka_unit_test(test_refused),
-
+        cmocka_unit_test(test_greedy),        cmocka_unit_test(test_teacher_forced),
+        cmocka_unit_test(test_bf16),          cmocka_unit_test(test_independence),
+        cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_ends),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
 }
