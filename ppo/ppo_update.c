@@ -76,6 +76,14 @@ static void critic_rows(void *pointer, size_t n, const size_t *row, const PerTok
     }
 }
 
+/* A step leaves the gradients zero; a minibatch that takes none must. */
+static void drop_gradients(Ppo *ppo) {
+    gradients_zero(&ppo->policy_gradients);
+    if (ppo->part.critic != NULL) {
+        gradients_zero(&ppo->critic_gradients);
+    }
+}
+
 /* Gradients of one minibatch: completions order[first .. last). */
 static bool minibatch(Ppo *ppo, const size_t *order, size_t first, size_t last, bool policy,
                       RowContext *context, Error *err) {
@@ -94,10 +102,6 @@ static bool minibatch(Ppo *ppo, const size_t *order, size_t first, size_t last, 
     };
     unsigned want = WANT_LOGPROB | WANT_ENTROPY | (critic == NULL ? WANT_SCORE : 0u);
     PerToken none = {0};
-    gradients_zero(&ppo->policy_gradients);
-    if (critic != NULL) {
-        gradients_zero(&ppo->critic_gradients);
-    }
     for (size_t next = first; next < last;) {
         if (!pack_fill(&ppo->pack, rollout, order, last, &next, err)) {
             return false;
@@ -245,11 +249,13 @@ bool ppo_update(Ppo *ppo, int64_t iteration, PpoUpdate *update, Error *err) {
             }
             if (config->ppo.target_kl > 0 &&
                 context.policy.approx_kl * context.weight > 1.5 * config->ppo.target_kl) {
+                drop_gradients(ppo);
                 update->stopped = true;
                 break;
             }
             if (config->ppo.ratio_threshold > 0 &&
                 context.policy.ratio * context.weight > config->ppo.ratio_threshold) {
+                drop_gradients(ppo);
                 update->skipped++;
                 first = last;
                 continue;

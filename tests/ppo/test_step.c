@@ -9,6 +9,7 @@
 
 #include "common/base/memory.h"
 #include "tests/ppo/world.h"
+#include "tests/train/loop.h"
 
 static double count_token(void *context, const RewardItem *item) {
     int32_t wanted = *(int32_t *)context;
@@ -20,6 +21,9 @@ static double count_token(void *context, const RewardItem *item) {
 }
 
 static int32_t two = 2;
+
+/* With these the optimizer's first moment is the gradient of the last step. */
+#define KEEP_GRADIENT "train.beta1=0", "train.clip=0"
 
 static WorldOptions world_options(bool shared) {
     return (WorldOptions){.vocabulary = 11,
@@ -87,10 +91,10 @@ static void test_old_logprobs(void **state) {
         static const char *const common[] = {"train.learning_rate=0", "ppo.critic_warmup=2",
                                              "generation.samples=2", "ppo.kl_loss=0.2"};
         init(&sampler, shared,
-             (const char *const[]){common[0], common[1], common[2], common[3],
+             (const char *const[]){common[0], common[1], common[2], common[3], KEEP_GRADIENT,
                                    "ppo.old_logprobs=sampler", NULL});
         init(&recompute, shared,
-             (const char *const[]){common[0], common[1], common[2], common[3],
+             (const char *const[]){common[0], common[1], common[2], common[3], KEEP_GRADIENT,
                                    "ppo.old_logprobs=recompute", NULL});
         for (int64_t i = 0; i < 4; i++) {
             world_step(&sampler, i, &a);
@@ -99,13 +103,13 @@ static void test_old_logprobs(void **state) {
             assert_true(metric(&a, "val/sampler_drift_max") > 0);
             assert_true(metric(&a, "val/token_entropy") == metric(&b, "val/token_entropy"));
             assert_int_equal(ppo_recomputes(&sampler.ppo, i), shared ? i == 0 : i < 2);
-            assert_close("policy gradient", sampler.ppo.policy_gradients.data,
-                         recompute.ppo.policy_gradients.data, sampler.ppo.policy_gradients.count,
-                         1e-3, 1e-6);
+            assert_close("policy gradient", sampler.ppo.policy_optimizer.m,
+                         recompute.ppo.policy_optimizer.m, sampler.ppo.policy_optimizer.count, 1e-3,
+                         1e-6);
             if (!shared) {
-                assert_close("critic gradient", sampler.ppo.critic_gradients.data,
-                             recompute.ppo.critic_gradients.data,
-                             sampler.ppo.critic_gradients.count, 1e-3, 1e-6);
+                assert_close("critic gradient", sampler.ppo.critic_optimizer.m,
+                             recompute.ppo.critic_optimizer.m, sampler.ppo.critic_optimizer.count,
+                             1e-3, 1e-6);
             }
         }
         world_done(&sampler);
@@ -352,19 +356,19 @@ static void test_micro_batches(void **state) {
                                              "ppo.kl_loss=0.2"};
         init(&small, shared,
              (const char *const[]){common[0], common[1], common[2], common[3], common[4],
-                                   "train.micro_tokens=1", NULL});
+                                   KEEP_GRADIENT, "train.micro_tokens=1", NULL});
         init(&large, shared,
              (const char *const[]){common[0], common[1], common[2], common[3], common[4],
-                                   "train.micro_tokens=4096", NULL});
+                                   KEEP_GRADIENT, "train.micro_tokens=4096", NULL});
         world_step(&small, 0, &metrics);
         double loss = metric(&metrics, "loss/value_avg");
         world_step(&large, 0, &metrics);
         assert_close_double("value loss", metric(&metrics, "loss/value_avg"), loss, 1e-5, 0);
-        assert_close("policy gradient", small.ppo.policy_gradients.data,
-                     large.ppo.policy_gradients.data, small.ppo.policy_gradients.count, 1e-4, 1e-8);
+        assert_close("policy gradient", small.ppo.policy_optimizer.m, large.ppo.policy_optimizer.m,
+                     small.ppo.policy_optimizer.count, 1e-4, 1e-8);
         if (!shared) {
-            assert_close("critic gradient", small.ppo.critic_gradients.data,
-                         large.ppo.critic_gradients.data, small.ppo.critic_gradients.count, 1e-4,
+            assert_close("critic gradient", small.ppo.critic_optimizer.m,
+                         large.ppo.critic_optimizer.m, small.ppo.critic_optimizer.count, 1e-4,
                          1e-8);
         }
         world_done(&small);
@@ -409,10 +413,11 @@ static void test_ptx(void **state) {
     int32_t ids[PTX_RECORDS][2 * PTX_TOKENS];
     Record record = {.kind = RECORD_DEMONSTRATION, .completions = 1};
     build_ptx(&set, example, ids, completion, &record);
-    init(&plain, false, (const char *const[]){common[0], common[1], common[2], common[3], NULL});
+    init(&plain, false,
+         (const char *const[]){common[0], common[1], common[2], common[3], KEEP_GRADIENT, NULL});
     init(&mixed, false,
-         (const char *const[]){common[0], common[1], common[2], common[3], "ppo.ptx_coef=2.5",
-                               NULL});
+         (const char *const[]){common[0], common[1], common[2], common[3], KEEP_GRADIENT,
+                               "ppo.ptx_coef=2.5", NULL});
     mixed.ppo.part.ptx = &set;
     world_step(&plain, 0, &metrics);
     world_step(&mixed, 0, &metrics);
@@ -445,9 +450,9 @@ static void test_ptx(void **state) {
     model_backward(&plain.policy, &gradients, workspace, &batch, &(PerToken){.logprob = slope});
     assert_close_double("ptx loss", metric(&metrics, "loss/ptx_avg"), loss, 1e-5, 0);
     for (size_t i = 0; i < gradients.count; i++) {
-        gradients.data[i] = plain.ppo.policy_gradients.data[i] + 2.5f * gradients.data[i];
+        gradients.data[i] = plain.ppo.policy_optimizer.m[i] + 2.5f * gradients.data[i];
     }
-    assert_close("gradient", mixed.ppo.policy_gradients.data, gradients.data, gradients.count, 1e-5,
+    assert_close("gradient", mixed.ppo.policy_optimizer.m, gradients.data, gradients.count, 1e-5,
                  1e-8);
     gradients_done(&gradients);
     workspace_free(workspace);
@@ -552,6 +557,29 @@ static void test_evaluation(void **state) {
     world_done(&world);
 }
 
+/* An iteration with a reward model, with all else that it may have, allocates nothing. */
+static void test_no_allocation(void **state) {
+    (void)state;
+    for (int shared = 0; shared < 2; shared++) {
+        World world;
+        Log log;
+        WorldOptions options = world_options(shared);
+        options.reward = NULL;
+        world_init(&world, &options,
+                   (const char *const[]){"generation.samples=3", "ppo.minibatches=2",
+                                         "train.ema=0.9", "ppo.kl_loss=0.1", "ppo.kl_target=1",
+                                         "ppo.score_normalization=running",
+                                         "ppo.whiten_rewards=true", NULL});
+        log_init(&log, LOG_QUIET);
+        world.ppo.part.log = &log;
+        TrainerStage stage = ppo_stage;
+        stage.context = &world.ppo;
+        assert_loop_allocates_nothing(&stage, &log);
+        assert_true(world.ppo.rollout.raw_score[0] != 0);
+        world_done(&world);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_iteration),
@@ -569,6 +597,7 @@ int main(void) {
         cmocka_unit_test(test_ptx),
         cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_evaluation),
+        cmocka_unit_test(test_no_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }

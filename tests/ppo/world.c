@@ -49,6 +49,26 @@ static void build_prompts(World *world, const WorldOptions *options) {
     }
 }
 
+static RewardSource *build_source(const WorldOptions *options, const Settings *settings) {
+    Error err = {0};
+    Model judge;
+    RewardSource *source;
+    if (options->reward != NULL) {
+        source = reward_function_source(options->reward, options->reward_context, &err);
+    } else {
+        RewardContext context = {
+            .eos = options->eos,
+            .pass = stage_reading_plan(settings, (size_t)settings->train.micro_tokens),
+            .most_tokens = options->context,
+        };
+        build_model(&judge, options, HEAD_SCORES, 7);
+        model_initialize_scores(&judge, 7, false);
+        source = reward_memory_source(&judge, &context, &err);
+    }
+    assert_non_null(source);
+    return source;
+}
+
 void world_init(World *world, const WorldOptions *options, const char *const *set) {
     *world = (World){0};
     Error err = {0};
@@ -80,8 +100,7 @@ void world_init(World *world, const WorldOptions *options, const char *const *se
         build_model(&world->critic, options, HEAD_SCORES, 5);
     }
     build_prompts(world, options);
-    world->source = reward_function_source(options->reward, options->reward_context, &err);
-    assert_non_null(world->source);
+    world->source = build_source(options, &world->config.settings);
     world->parts = (PpoParts){
         .config = &world->config,
         .policy = &world->policy,

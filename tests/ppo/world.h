@@ -18,7 +18,7 @@ typedef struct WorldOptions {
     size_t prompt_length; /* 0: 1, 2, ... by turns */
     bool shared;          /* a critic on the policy's trunk */
     float scale;          /* of the matrices, relative to a fresh GPT-2; 0: 8 */
-    RewardFunction *reward;
+    RewardFunction *reward; /* NULL: a reward model of random weights */
     void *reward_context;
 } WorldOptions;
 
