@@ -17,6 +17,8 @@
 
 enum { MOST_VECTORS = 8 };
 
+_Static_assert(BLOCK_ROWS <= MOST_ROWS, "packed rows fit");
+
 /* Where the operands and results of tiles lie. */
 typedef struct Place {
     const Word *a, *b;

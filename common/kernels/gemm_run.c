@@ -10,7 +10,8 @@
 #include "common/kernels/gemm_block.h"
 
 enum {
-    SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives */
+    SMALL_PRODUCT = 1 << 18, /* below this a second thread costs more than it gives, */
+    SMALL_PACKING = 1 << 15, /* and below so many elements of a thread's part when packing */
     SLAB_COLUMNS = 1024,     /* of B at once, which then comes from a cache for every block of A */
     FINISH_COLUMNS = 256,    /* of a finished block: it is in the second cache */
     NEAR = 128,              /* rows of A whose distance makes them fight for places of the cache */
@@ -198,8 +199,12 @@ static void run_part(const Product *p, Part part, Buffer buffer) {
     }
 }
 
-static Buffer team_buffer(int thread) {
+/* The part of the team's buffer that is a thread's; its own, if that is larger. */
+static Buffer thread_buffer(int thread) {
     size_t share = TEAM_WORDS / (size_t)parallel_threads() / BLOCK_K * BLOCK_K;
+    if (share < OWN_WORDS) {
+        return (Buffer){own_columns, OWN_WORDS};
+    }
     return (Buffer){team_columns + (size_t)thread * share, least(share, MOST_WORDS)};
 }
 
@@ -212,7 +217,7 @@ static void run_rows(void *context, size_t begin, size_t end, int thread) {
 
 static void run_columns(void *context, size_t begin, size_t end, int thread) {
     const Product *p = context;
-    run_part(p, (Part){0, p->m, begin, end - begin}, team_buffer(thread));
+    run_part(p, (Part){0, p->m, begin, end - begin}, thread_buffer(thread));
 }
 
 typedef struct Shared {
@@ -338,6 +343,7 @@ static void pack_whole(void *context, size_t begin, size_t end, int thread) {
 PackedMatrix packed_matrix(GemmType type, Transpose tb, size_t k, size_t n, const float *b,
                            size_t ldb, void *memory) {
     Packing w = {type, tb, b, ldb, slab_at(0, n, 0, k, memory), memory};
-    parallel_for(n, gemm_kernels()->tile_columns, pack_whole, &w);
+    size_t grain = round_up(SMALL_PACKING / (k + 1) + 1, gemm_kernels()->tile_columns);
+    parallel_for(n, grain, pack_whole, &w);
     return (PackedMatrix){type, k, n, memory};
 }
