@@ -17,7 +17,7 @@
 
 enum { MOST_VECTORS = 8 };
 
-_Static_assert(BLOCK_ROWS <= MOST_ROWS, "packed rows fit");
+_Static_assert((int)BLOCK_ROWS <= (int)MOST_ROWS, "packed rows fit");
 
 /* Where the operands and results of tiles lie. */
 typedef struct Place {
