@@ -7,8 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/options.h"
-#include "common/base/parallel.h"
-#include "common/kernels/gemm.h"
+#include "common/stage/stage.h"
 #include "tools/eval.h"
 
 typedef struct Config {
@@ -301,10 +300,9 @@ int main(int argc, char **argv) {
         options_parse(&program, argc, argv, &config, &origins, &operand, &operands, &action, &err);
     if (ok && action == OPTION_RUN) {
         log_init(&log, config.quiet ? LOG_QUIET : LOG_NORMAL);
-        parallel_init((int)config.threads);
         Evaluation evaluation = {.config = &config, .log = &log};
-        ok = gemm_self_check(&err) && evaluate(&evaluation, operand, operands, &err) &&
-             print(&evaluation, &err);
+        ok = stage_threads(config.threads, &err) &&
+             evaluate(&evaluation, operand, operands, &err) && print(&evaluation, &err);
         evaluation_done(&evaluation);
         log_finish(&log);
     }

@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/base/parallel.h"
-#include "common/kernels/gemm.h"
+#include "common/stage/stage.h"
 
 #define AT(field) offsetof(ToolConfig, field)
 #define COLUMN(name)                                                                               \
@@ -101,11 +100,11 @@ static bool find_eos(Tool *tool, Error *err) {
 bool tool_open(Tool *tool, const ToolConfig *config, int head, Error *err) {
     *tool = (Tool){.eos = -1};
     log_init(&tool->log, config->quiet ? LOG_QUIET : config->verbose ? LOG_VERBOSE : LOG_NORMAL);
-    parallel_init((int)config->threads);
     if (config->model == NULL) {
         return error_set(err, ERROR_USAGE, "no model: name its folder with --model DIR");
     }
-    if (!gemm_self_check(err) || !model_load(&tool->model, config->model, head, 0, NULL, err)) {
+    if (!stage_threads(config->threads, err) ||
+        !model_load(&tool->model, config->model, head, 0, NULL, err)) {
         return false;
     }
     tool->tokenizer = tokenizer_load(config->model, err);

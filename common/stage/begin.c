@@ -20,6 +20,11 @@ static bool choose_kernels(int choice, Error *err) {
                      settings_gemm[choice]);
 }
 
+bool stage_threads(int64_t threads, Error *err) {
+    parallel_init((int)threads);
+    return gemm_self_check(err);
+}
+
 bool stage_begin(const char *program, const Settings *settings, Log *log, Error *err) {
     log_init(log, settings->quiet ? LOG_QUIET : settings->verbose ? LOG_VERBOSE : LOG_NORMAL);
     log->plain_interval = (double)settings->log.every;

@@ -38,6 +38,10 @@ uint64_t stage_checkpoint_bytes(const Model *model, size_t copies);
 /* Log, threads, signals, kernels by the settings. The first thing after options_parse. */
 bool stage_begin(const char *program, const Settings *settings, Log *log, Error *err);
 
+/* Threads for a program without a Settings (0: all processors); refuses matrix products that compute
+ * wrong. */
+bool stage_threads(int64_t threads, Error *err);
+
 /* Shows the first record, as it was understood. */
 void stage_show_example(const DataSet *data, Log *log);
 
@@ -102,7 +106,7 @@ void stage_plan_line(Str *plan, const char *what, const char *format, ...)
 void stage_plan_bytes(Str *plan, const char *what, size_t bytes);
 
 /* The plan's last lines: what the process holds now, and the peak of a run that takes these blocks
- * besides (bytes of each, 0 for one that is not needed). Small buffers, stacks and code that was not run
+ * besides (bytes of each as it is allocated, 0 for one that is not needed). Small buffers, stacks and code that was not run
  * yet are in it as a fixed sum. */
 void stage_plan_peak(Str *plan, const size_t *block, size_t blocks);
 
