@@ -126,8 +126,10 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     stage_plan_bytes(plan, "reward passes", reward + judge);
     stage_plan_bytes(plan, "decoding", decoding);
     stage_plan_bytes(plan, "rollouts", rollouts);
-    const size_t block[] = {average, policy,  policy,  policy, critic, critic,   critic,
-                            pass[0], pass[1], pass[2], reward, judge,  decoding, rollouts};
+    size_t allocated = mem_aligned_cost(average, 1) + 3 * mem_aligned_cost(policy, 1) +
+                       3 * mem_aligned_cost(critic, 1);
+    const size_t block[] = {allocated, pass[0], pass[1],  pass[2],
+                            reward,    judge,   decoding, rollouts};
     stage_plan_peak(plan, block, sizeof block / sizeof *block);
     return str_ok(plan, err);
 }

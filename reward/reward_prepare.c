@@ -337,7 +337,8 @@ bool reward_plan(const Reward *reward, Str *plan, Error *err) {
     stage_plan_bytes(plan, "gradients", optimizer / 2);
     stage_plan_bytes(plan, "optimizer", optimizer);
     stage_plan_bytes(plan, "activations", pass);
-    const size_t block[] = {average, optimizer / 2, optimizer / 2, optimizer / 2, pass};
+    size_t moment = mem_aligned_cost(optimizer / 2, 1); /* as long as the gradients */
+    const size_t block[] = {mem_aligned_cost(average, 1), moment, moment, moment, pass};
     stage_plan_peak(plan, block, sizeof block / sizeof *block);
     return str_ok(plan, err);
 }

@@ -135,17 +135,26 @@ static void report_data(const Reward *reward, Str *out) {
     str_append(out, "```\n");
 }
 
+/* Training is over: the result takes the place of the weights that were trained. */
+static bool take_result(Reward *reward, const char *folder, Error *err) {
+    ModelConfig config;
+    if (!model_config_read(&config, folder, err)) {
+        return false;
+    }
+    reward->model.config.reward_bias = config.reward_bias;
+    model_config_done(&config);
+    return model_reload(&reward->model, folder, err);
+}
+
 bool reward_report(void *context, const Run *run, int64_t best_step, Str *out, Error *err) {
     Reward *reward = context;
     char *folder = file_join(run->folder, "model", err);
-    Model model = {0};
     RewardScale scale;
     RewardEvaluation evaluation = {0};
-    bool ok = folder != NULL &&
-              model_load(&model, folder, HEAD_SCORES, reward->labels, NULL, err) &&
-              reward_scale(reward, &model, &scale, err);
+    bool ok = folder != NULL && take_result(reward, folder, err) &&
+              reward_scale(reward, &reward->model, &scale, err);
     if (ok && reward->validation.items > 0) {
-        ok = reward_score(&reward->pass, &model, &reward->validation, err) &&
+        ok = reward_score(&reward->pass, &reward->model, &reward->validation, err) &&
              reward_evaluate(&evaluation, &reward->validation, &reward->loss, reward->labels, err);
         if (ok && best_step >= 0) {
             str_appendf(out, "\n## Validation after step %lld\n\n", (long long)best_step);
@@ -161,7 +170,6 @@ bool reward_report(void *context, const Run *run, int64_t best_step, Str *out, E
         report_data(reward, out);
     }
     reward_evaluation_done(&evaluation);
-    model_done(&model);
     free(folder);
     return ok && str_ok(out, err);
 }

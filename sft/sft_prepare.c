@@ -157,7 +157,8 @@ bool sft_plan(const Sft *sft, Str *plan, Error *err) {
     stage_plan_bytes(plan, "optimizer", optimizer);
     stage_plan_bytes(plan, "activations", pass);
     stage_plan_bytes(plan, "sampling", sampling);
-    const size_t block[] = {average, optimizer / 2, optimizer / 2, optimizer / 2, pass, sampling};
+    size_t moment = mem_aligned_cost(optimizer / 2, 1); /* as long as the gradients */
+    const size_t block[] = {mem_aligned_cost(average, 1), moment, moment, moment, pass, sampling};
     stage_plan_peak(plan, block, sizeof block / sizeof *block);
     return str_ok(plan, err);
 }

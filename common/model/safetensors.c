@@ -428,8 +428,7 @@ bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, floa
             out[i] = float_at(tensor, i);
         }
     }
-    file_map_release(&file->map, (size_t)((const unsigned char *)tensor->data - file->map.data),
-                     tensor->bytes);
+    file_map_release(&file->map, 0, file->map.size); /* the kernel maps more than was touched */
     for (size_t i = 0; i < count && !allow_nonfinite; i++) {
         if (!isfinite(out[i])) {
             return error_at(err, ERROR_DATA, file->path, 0, 0,

@@ -5,9 +5,9 @@
 #include "common/base/parallel.h"
 #include "common/stage/stage.h"
 
-/* What a run takes besides its planned blocks, as measured: code, libraries, buffers of files and
- * batches; packed blocks of products and a stack for each thread. */
-enum { SMALL = 4 << 20, SMALL_EACH_THREAD = 1 << 20 };
+/* What a run takes besides its planned blocks: code that was not run before and buffers of files, as
+ * measured; the panels that matrix products pack, and a stack, for each thread. */
+enum { SMALL = 5 << 20, SMALL_EACH_THREAD = 5 << 19 };
 
 void stage_plan_line(Str *plan, const char *what, const char *format, ...) {
     str_appendf(plan, "  %-24s ", what);
@@ -29,7 +29,7 @@ void stage_plan_bytes(Str *plan, const char *what, size_t bytes) {
 void stage_plan_peak(Str *plan, const size_t *block, size_t blocks) {
     size_t now = mem_rss(), after = now;
     for (size_t i = 0; i < blocks; i++) {
-        after = mem_add(after, mem_aligned_cost(block[i], 1));
+        after = mem_add(after, block[i]);
     }
     after = mem_add(after, SMALL + (size_t)parallel_threads() * SMALL_EACH_THREAD);
     size_t peak = mem_peak_rss();

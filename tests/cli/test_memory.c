@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * T39: the peak of memory that --dry-run predicts is not below what the run then takes, and at most a
- * tenth above it; for the three programs, in the sizes of the demo.
+ * twentieth above it; for the three programs, with a model somewhat larger than the demo's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +78,7 @@ static double actual(const char *const *argv) {
 static void check(const char *const *argv) {
     double before = predicted(argv), after = actual(argv);
     print_message("%s: predicted %.1f MiB, taken %.1f MiB\n", argv[0], before, after);
-    assert_true(before >= after && before <= 1.1 * after);
+    assert_true(before >= after && before <= 1.05 * after);
 }
 
 static void test_memory(void **state) {
@@ -107,9 +107,9 @@ static void test_memory(void **state) {
                                 "--data",    source("datasets/samples/demonstrations.csv"),
                                 "--set",     "data.validation_share=0.05",
                                 "--set",     "tokenizer.vocabulary=600",
-                                "--set",     "model.new.layers=3",
+                                "--set",     "model.new.layers=4",
                                 "--set",     "model.new.heads=4",
-                                "--set",     "model.new.width=96",
+                                "--set",     "model.new.width=256",
                                 "--set",     "model.new.context=160",
                                 "--set",     "train.steps=4",
                                 "--set",     "train.evaluate_every=2",
