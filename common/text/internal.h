@@ -99,7 +99,8 @@ struct Tokenizer {
 
     /* Unigram and WordPiece */
     Trie pieces;
-    double *score; /* [vocabulary] Unigram: log-probabilities; owned */
+    double *score; /* [scores] of the first tokens: log-probabilities, ranks of merges; owned */
+    size_t scores;
     double unknown_score;
     bool single_precision;     /* sums of scores are rounded to float */
     Trie whole;                /* SentencePiece: symbols that are taken as they are */

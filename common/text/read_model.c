@@ -176,6 +176,7 @@ static bool read_pieces(Tokenizer *tokenizer, const cJSON *vocab, Error *err) {
             return false;
         }
         tokenizer->score[id] = score->valuedouble;
+        tokenizer->scores = (size_t)id + 1;
         least = score->valuedouble < least ? score->valuedouble : least;
     }
     tokenizer->unknown_score = least - 10;

@@ -251,7 +251,7 @@ static bool seal_fingerprint(Tokenizer *tokenizer, Error *err) {
                     tokenizer->byte_fallback, tokenizer->fuse_unknown, tokenizer->characters_max,
                     tokenizer->prefix == NULL ? "" : tokenizer->prefix,
                     tokenizer->suffix == NULL ? "" : tokenizer->suffix);
-        for (size_t i = 0; tokenizer->score != NULL && i < tokenizer->vocabulary; i++) {
+        for (size_t i = 0; i < tokenizer->scores; i++) {
             json_put_double(&all, tokenizer->score[i]);
             str_append(&all, (tokenizer->token[i].flags & TOKEN_UNSPELLED) != 0 ? "u" : " ");
         }

@@ -227,6 +227,7 @@ static bool put_scores(Reader *r, Error *err) {
     if (tokenizer->score == NULL) {
         return false;
     }
+    tokenizer->scores = r->pieces;
     float least = FLT_MAX, most = FLT_MIN;
     for (size_t i = 0; i < r->pieces; i++) {
         if (r->piece[i].type == PIECE_NORMAL) {

@@ -204,6 +204,27 @@ static void refuses_patterns_of_other_meaning(void **state) {
     assert_error(tokenizer != NULL, &err, ERROR_DATA, "\"Merged\" is not supported");
 }
 
+/* Added tokens far beyond the pieces of a Unigram model, which have no scores. */
+static void reads_pieces_and_added_tokens_beyond(void **state) {
+    (void)state;
+    Error err = {0};
+    Tokens tokens = {0};
+    Tokenizer *tokenizer =
+        load(&(Parts){.vocab = "[[\"a\",-1],[\"\xc4\xa0\",-2]]",
+                      .merges = "[]",
+                      .added = "[{\"id\":9000,\"content\":\"<s>\",\"special\":true}]",
+                      .more = ",\"type\":\"Unigram\",\"unk_id\":1"},
+             &err);
+    assert_ok(tokenizer != NULL, &err);
+    assert_ok(tokenizer_encode(tokenizer, "a<s>x", 5, true, &tokens, &err), &err);
+    assert_int_equal(tokens.count, 3);
+    assert_int_equal(tokens.id[0], 0);
+    assert_int_equal(tokens.id[1], 9000);
+    assert_int_equal(tokens.id[2], 1);
+    tokens_done(&tokens);
+    tokenizer_free(tokenizer);
+}
+
 /* Steps that each make more of what the last one made are stopped before memory is gone. */
 static void stops_growth_without_end(void **state) {
     (void)state;
@@ -291,7 +312,8 @@ static void names_missing_files_and_bytes(void **state) {
     (void)state;
     Error err = {0};
     Tokenizer *tokenizer = tokenizer_load(test_folder(), &err);
-    assert_error(tokenizer != NULL, &err, ERROR_NO_INPUT, "expected tokenizer.json, tokenizer.model, vocab.json");
+    assert_error(tokenizer != NULL, &err, ERROR_NO_INPUT,
+                 "expected tokenizer.json, tokenizer.model, vocab.json");
     err = (Error){0};
     tokenizer = tokenizer_load("/nonexistent/tokenizer.json", &err);
     assert_error(tokenizer != NULL, &err, ERROR_NO_INPUT, "");
@@ -474,6 +496,7 @@ int main(void) {
         cmocka_unit_test(refuses_patterns_of_other_meaning),
         cmocka_unit_test(stops_a_runaway_pattern),
         cmocka_unit_test(stops_growth_without_end),
+        cmocka_unit_test(reads_pieces_and_added_tokens_beyond),
         cmocka_unit_test(survives_damaged_files),
         cmocka_unit_test(names_missing_files_and_bytes),
         cmocka_unit_test(reads_roles),
