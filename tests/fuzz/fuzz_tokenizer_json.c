@@ -36,7 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             !tokenizer_decode(tokenizer, tokens.id, tokens.count, false, true, &back, &err)) {
             abort();
         }
-        TextPart pair[2] = {{text, n}, {sample, sizeof sample - 1}};
+        TextPart pair[2] = {
+            {text,   n                },
+            {sample, sizeof sample - 1}
+        };
         tokenizer_encode_framed(tokenizer, pair, 2, special == 1, &tokens, NULL, &err);
         tokens_done(&tokens);
         str_done(&back);
