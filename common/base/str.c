@@ -84,6 +84,18 @@ char *str_take(Str *str, Error *err) {
     return data;
 }
 
+const char *str_find(const char *text, size_t n, const char *part, size_t size) {
+    const size_t step = size < 4096 ? 4096 : size;
+    for (size_t at = 0; n - at >= size; at += step) {
+        size_t left = n - at, window = left - size < step ? left : step + size - 1;
+        const char *found = memmem(text + at, window, part, size);
+        if (found != NULL || window == left) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
 bool str_starts_with(const char *text, const char *prefix) {
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }

@@ -37,6 +37,11 @@ bool str_ok(const Str *str, Error *err);
 /* Gives the bytes to the caller (release with free) and empties *str; NULL and *err when it failed. */
 char *str_take(Str *str, Error *err);
 
+/* The first of the places in n bytes where `size` bytes of `part` stand, or NULL. It looks no farther than
+ * a few thousand bytes beyond what it finds: memmem under a sanitizer checks all that is left at each
+ * call, which makes a walk over the finds quadratic. */
+const char *str_find(const char *text, size_t n, const char *part, size_t size);
+
 bool str_starts_with(const char *text, const char *prefix);
 bool str_ends_with(const char *text, const char *suffix);
 

@@ -299,7 +299,7 @@ bool decode_replace_part(TokenStream *s, size_t i, const char *text, size_t n, E
     str_append_bytes(&step->held, text, n);
     str_clear(&step->made);
     while (step->held.size - at >= size) {
-        const char *found = memmem(step->held.data + at, step->held.size - at, literal, size);
+        const char *found = str_find(step->held.data + at, step->held.size - at, literal, size);
         if (found == NULL) {
             break;
         }

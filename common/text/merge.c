@@ -252,7 +252,7 @@ static bool merge_words(Encoder *encoder, const char *piece, size_t n, Error *er
     static const char sign[] = "\xe2\x96\x81";
     size_t start = 0;
     for (size_t i = 3; i + 3 <= n; i++) {
-        const char *next = memmem(piece + i, n - i, sign, 3);
+        const char *next = str_find(piece + i, n - i, sign, 3);
         if (next == NULL) {
             break;
         }

@@ -83,7 +83,7 @@ bool encoder_find(Encoder *encoder, const Matcher *matcher, const char *text, si
     case MATCH_PATTERN:
         return find_pattern(encoder, matcher, text, n, at, begin, end, err);
     case MATCH_LITERAL: {
-        const char *found = memmem(text + at, n - at, matcher->text, matcher->n);
+        const char *found = str_find(text + at, n - at, matcher->text, matcher->n);
         if (found != NULL) {
             *begin = (size_t)(found - text);
             *end = *begin + matcher->n;

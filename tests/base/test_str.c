@@ -79,6 +79,30 @@ static int plain_distance(const char *a, const char *b) {
     return replace < least ? replace : least;
 }
 
+/* Against memmem, with places before, on and behind the edge of every window. */
+static void test_find(void **state) {
+    (void)state;
+    enum { LONG = 20000 };
+    static const size_t sizes[] = {1, 2, 3, 4095, 4096, 4097, 9000};
+    char *text = calloc(LONG, 1);
+    char *part = calloc(LONG, 1);
+    assert_non_null(text);
+    assert_non_null(part);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        memset(part, 'b', sizes[s]);
+        for (size_t place = 0; place + sizes[s] <= LONG; place += place % 4096 < 4094 ? 4094 : 1) {
+            memset(text, 'a', LONG);
+            memset(text + place, 'b', sizes[s]);
+            assert_ptr_equal(str_find(text, LONG, part, sizes[s]), text + place);
+            assert_null(str_find(text, place + sizes[s] - 1, part, sizes[s]));
+        }
+    }
+    assert_null(str_find(NULL, 0, "x", 1));
+    assert_ptr_equal(str_find(text, 5, "", 0), text);
+    free(text);
+    free(part);
+}
+
 static void test_distance(void **state) {
     (void)state;
     static const char *const words[] = {"",    "a",    "seed",   "sed",     "seeds", "deed",
@@ -157,6 +181,7 @@ int main(void) {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_failure_is_sticky),
         cmocka_unit_test(test_affixes),
+        cmocka_unit_test(test_find),
         cmocka_unit_test(test_distance),
         cmocka_unit_test(test_error_print),
         cmocka_unit_test(test_error_wrap),
