@@ -186,7 +186,6 @@ static void minus_logprob(void *context, size_t n, const size_t *row, const PerT
 
 void step_train(void *context) {
     Step *s = context;
-    gradients_zero(&s->gradients);
     model_train(&s->model, &s->gradients, s->workspace, &s->batch, WANT_LOGPROB, minus_logprob, s,
                 &(PerToken){0});
     double norm = optimizer_norm(&s->gradients);

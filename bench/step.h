@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * One optimizer step of language modeling: zeroing, forward, backward, norm of the gradient, AdamW.
+ * One optimizer step of language modeling: forward, backward, norm of the gradient, AdamW (which leaves it zero).
  */
 #ifndef RLHF_BENCH_STEP_H
 #define RLHF_BENCH_STEP_H

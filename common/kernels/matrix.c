@@ -75,6 +75,12 @@ void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, s
     parallel_for(n, row_grain(width), scatter_add, &w);
 }
 
+void matrix_move_row(float *x, size_t to, size_t from, size_t width) {
+    if (to != from) {
+        memcpy(x + to * width, x + from * width, width * sizeof *x);
+    }
+}
+
 uint32_t dropout_threshold(float rate) {
     return (uint32_t)((double)rate * 4294967296.0);
 }

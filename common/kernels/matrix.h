@@ -22,6 +22,9 @@ void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width);
 void matrix_gather(float *y, const float *x, const size_t *row, size_t n, size_t width);
 void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width);
 
+/* x[to] = x[from]: one row, on the calling thread. */
+void matrix_move_row(float *x, size_t to, size_t from, size_t width);
+
 /* Ends of products (GemmFinish in gemm.h); the context is a MatrixFinish, of which each reads what its
  * formula names. */
 typedef struct MatrixFinish {

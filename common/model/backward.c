@@ -24,7 +24,7 @@ static void bias_gradient(const Pass *pass, Part bias, const float *dy, size_t w
 static void weight_gradient(const Pass *pass, Part weight, const float *x, const float *dy) {
     float *dweight = gradient(pass, weight);
     if (dweight != NULL) {
-        linear_backward_weight(pass, weight, dweight, x, dy);
+        linear_weight_gradient(&pass->linear, weight, pass->layer, dweight, x, dy, pass->rows);
     }
 }
 
@@ -73,6 +73,13 @@ static const float *unmask(const Pass *pass, uint32_t site) {
     return w->dmasked;
 }
 
+/* dx = dy W^T */
+static void linear(const Pass *pass, Part part, float *dx, const float *dy, GemmFinish *finish,
+                   const MatrixFinish *context) {
+    linear_product(&pass->linear, part, pass->layer, PACK_BACKWARD, dx, dy, pass->rows, finish,
+                   context);
+}
+
 /* output = middle + mask(down(gelu(up(norm2(middle))))) */
 static void feed_forward_backward(const Pass *pass) {
     Workspace *w = pass->w;
@@ -83,11 +90,11 @@ static void feed_forward_backward(const Pass *pass) {
     bias_gradient(pass, PART_DOWN_BIAS, dy, width);
     /* The activation, which the weights' gradient reads, takes the place of what it was applied to. */
     MatrixFinish finish = {.x = a->up, .y = a->up, .width = inner};
-    linear_backward(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_gelu_both, &finish);
+    linear(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_gelu_both, &finish);
     weight_gradient(pass, PART_DOWN_WEIGHT, a->up, dy);
     bias_gradient(pass, PART_UP_BIAS, w->dwide, inner);
     normed_weight_gradient(pass, PART_UP_WEIGHT, &norm, w->dwide);
-    linear_backward(pass, PART_UP_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
+    linear(pass, PART_UP_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
     norm_parameters(pass, &norm, w->dnarrow);
     norm_backward(pass, &norm, w->dnarrow);
 }
@@ -102,12 +109,12 @@ static void attention_half_backward(const Pass *pass, bool below) {
     const float *dy = unmask(pass, SITE_ATTENTION_OUT);
     bias_gradient(pass, PART_ATTENTION_OUT_BIAS, dy, width);
     weight_gradient(pass, PART_ATTENTION_OUT_WEIGHT, a->attention, dy);
-    linear_backward(pass, PART_ATTENTION_OUT_WEIGHT, w->dnarrow, dy, NULL, NULL);
+    linear(pass, PART_ATTENTION_OUT_WEIGHT, w->dnarrow, dy, NULL, NULL);
     attention_backward(w->dwide, w->dnarrow, a->attention, a->lse, a->qkv,
                        pass_attention(w, pass->layer));
     bias_gradient(pass, PART_QKV_BIAS, w->dwide, 3 * width);
     normed_weight_gradient(pass, PART_QKV_WEIGHT, &norm, w->dwide);
-    linear_backward(pass, PART_QKV_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
+    linear(pass, PART_QKV_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
     norm_parameters(pass, &norm, w->dnarrow);
     if (below) {
         norm_backward(pass, &norm, w->dnarrow);
@@ -130,7 +137,13 @@ void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const
     const ModelConfig *c = &w->config;
     size_t n = batch->tokens;
     int lowest = lowest_trainable(model);
-    Pass pass = {model, gradients, w, n, 0};
+    Pass pass = {
+        .model = model,
+        .gradients = gradients,
+        .w = w,
+        .linear = {model, w->packed, w->plan.type},
+        .rows = n
+    };
     const BlockNorm norm = {PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean,
                             w->rstd};
     norm_parameters(&pass, &norm, w->dnarrow);

@@ -7,6 +7,12 @@ static const float *weights(const Pass *pass, Part part) {
     return part_weights(pass->model, pass->w, part, pass->layer);
 }
 
+static void linear(const Pass *pass, Part part, float *y, const float *x, GemmFinish *finish,
+                   const MatrixFinish *context) {
+    linear_product(&pass->linear, part, pass->layer, PACK_FORWARD, y, x, pass->rows, finish,
+                   context);
+}
+
 /* y = residual + mask(x W + b): the end of each half of a block. */
 static void linear_residual(const Pass *pass, float *y, const float *residual, const float *x,
                             Part weight, Part bias, uint32_t site) {
@@ -14,10 +20,10 @@ static void linear_residual(const Pass *pass, float *y, const float *residual, c
     size_t width = w->config.width;
     MatrixFinish finish = {.bias = weights(pass, bias), .residual = residual, .width = width};
     if (!pass_drops(w, w->config.dropout_residual)) {
-        linear_forward(pass, weight, y, x, finish_bias_residual, &finish);
+        linear(pass, weight, y, x, finish_bias_residual, &finish);
         return;
     }
-    linear_forward(pass, weight, w->dmasked, x, finish_bias, &finish);
+    linear(pass, weight, w->dmasked, x, finish_bias, &finish);
     w->masks.rate = w->config.dropout_residual;
     dropout_apply(w->dmasked, w->dmasked, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
                   width);
@@ -32,7 +38,7 @@ static void attention_half(const Pass *pass) {
     layernorm_forward(w->normed, a->mean1, a->rstd1, a->input, weights(pass, PART_NORM1_WEIGHT),
                       weights(pass, PART_NORM1_BIAS), c->norm_epsilon, pass->rows, c->width);
     MatrixFinish finish = {.bias = weights(pass, PART_QKV_BIAS), .width = 3 * c->width};
-    linear_forward(pass, PART_QKV_WEIGHT, a->qkv, w->normed, finish_bias, &finish);
+    linear(pass, PART_QKV_WEIGHT, a->qkv, w->normed, finish_bias, &finish);
     attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
     linear_residual(pass, a->middle, a->input, a->attention, PART_ATTENTION_OUT_WEIGHT,
                     PART_ATTENTION_OUT_BIAS, SITE_ATTENTION_OUT);
@@ -47,12 +53,12 @@ static void feed_forward(const Pass *pass, float *output) {
                       weights(pass, PART_NORM2_BIAS), c->norm_epsilon, pass->rows, c->width);
     MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS), .y = w->dwide, .width = c->inner};
     if (output == NULL) {
-        linear_forward(pass, PART_UP_WEIGHT, a->up, w->normed, finish_bias, &finish);
+        linear(pass, PART_UP_WEIGHT, a->up, w->normed, finish_bias, &finish);
         return;
     }
     bool kept = pass->layer >= w->kept;
-    linear_forward(pass, PART_UP_WEIGHT, a->up, w->normed,
-                   kept ? finish_bias_gelu : finish_bias_gelu_only, &finish);
+    linear(pass, PART_UP_WEIGHT, a->up, w->normed, kept ? finish_bias_gelu : finish_bias_gelu_only,
+           &finish);
     linear_residual(pass, output, a->middle, kept ? w->dwide : a->up, PART_DOWN_WEIGHT,
                     PART_DOWN_BIAS, SITE_MLP_OUT);
 }
@@ -78,7 +84,13 @@ void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
         dropout_apply(input, input, &w->masks, SITE_EMBEDDING, n, c->width);
     }
     for (size_t layer = 0; layer < c->layers; layer++) {
-        Pass pass = {.model = model, .w = w, .rows = n, .layer = layer};
+        Pass pass = {
+            .model = model,
+            .w = w,
+            .linear = {model, w->packed, w->plan.type},
+            .rows = n,
+            .layer = layer
+        };
         block_forward(&pass, layer + 1 < c->layers ? w->block[layer + 1].input : w->last);
     }
     layernorm_forward(

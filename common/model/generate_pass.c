@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <string.h>
-
 #include "common/kernels/embedding.h"
-#include "common/kernels/gemm.h"
 #include "common/kernels/matrix.h"
 #include "common/kernels/norm.h"
 #include "common/model/generate_private.h"
+#include "common/model/linear.h"
 
 /* A part's values (of block `layer`). */
 static const float *part(const Model *model, Part which, size_t layer) {
@@ -14,44 +12,18 @@ static const float *part(const Model *model, Part which, size_t layer) {
     return model->data + model->parameter[i].offset;
 }
 
-/* y [n, out] = x W or x W^T with the weights of a part, and what `finish` does to it. */
-static void multiply(const Generator *g, const Model *model, Part weight, size_t layer,
-                     Transpose transpose, unsigned pack, float *y, const float *x, size_t n,
-                     size_t in, size_t out, GemmFinish *finish, const MatrixFinish *context) {
-    Product product = {.type = g->type,
-                       .ta = PLAIN,
-                       .tb = transpose,
-                       .m = n,
-                       .n = out,
-                       .k = in,
-                       .alpha = 1,
-                       .a = x,
-                       .lda = in,
-                       .ldb = transpose == PLAIN ? out : in,
-                       .packed = packed_part(g->packed, weight, layer, pack),
-                       .c = y,
-                       .ldc = out,
-                       .finish = finish,
-                       .context = context};
-    product.b = product.packed == NULL ? part(model, weight, layer) : NULL;
-    product_run(&product);
-}
-
 static void linear(const Generator *g, const Model *model, Part weight, size_t layer, float *y,
-                   const float *x, size_t n, size_t in, size_t out, GemmFinish *finish,
-                   MatrixFinish *context) {
-    bool in_out = g->family->block.linear == LINEAR_IN_OUT;
-    context->width = out;
-    multiply(g, model, weight, layer, in_out ? PLAIN : TRANSPOSED, PACK_FORWARD, y, x, n, in, out,
-             finish, context);
+                   const float *x, size_t n, GemmFinish *finish, const MatrixFinish *context) {
+    const LinearLayers layers = {model, g->packed, g->type};
+    linear_product(&layers, weight, layer, PACK_FORWARD, y, x, n, finish, context);
 }
 
 /* Of prompts only the last tokens go on: brings their rows to the front, returns their number. */
 static size_t keep_last(Generator *g) {
     for (size_t i = 0; i < g->sequences; i++) {
-        size_t last = g->sequence[i].end - 1, width = g->width;
-        memmove(g->x + i * width, g->x + last * width, width * sizeof(float));
-        memmove(g->qkv + 3 * i * width, g->qkv + 3 * last * width, 3 * width * sizeof(float));
+        size_t last = g->sequence[i].end - 1;
+        matrix_move_row(g->x, i, last, g->width);
+        matrix_move_row(g->qkv, i, last, 3 * g->width);
         g->place[i] = g->place[last];
     }
     return g->sequences;
@@ -61,12 +33,12 @@ static size_t keep_last(Generator *g) {
 static size_t attention(Generator *g, const Model *model, size_t layer, size_t n) {
     size_t width = g->width, head_size = width / g->heads;
     CachedPages pages = {g->cache + layer * g->pages * g->page, g->type, g->heads, head_size};
-    MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer)};
-    MatrixFinish out = {.bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x};
+    MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer), .width = 3 * width};
+    MatrixFinish out = {
+        .bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x, .width = width};
     layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_NORM1_WEIGHT, layer),
                       part(model, PART_NORM1_BIAS, layer), g->norm_epsilon, n, width);
-    linear(g, model, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, width, 3 * width, finish_bias,
-           &qkv);
+    linear(g, model, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, finish_bias, &qkv);
     cached_attention_store(&pages, g->place, g->qkv, n);
     if (g->sequences > 0 && layer + 1 < g->layers) {
         Attention whole = {.sequence = g->sequence,
@@ -80,21 +52,20 @@ static size_t attention(Generator *g, const Model *model, size_t layer, size_t n
         n = g->sequences > 0 ? keep_last(g) : n;
         cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
     }
-    linear(g, model, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n, width, width,
+    linear(g, model, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n,
            finish_bias_residual, &out);
     return n;
 }
 
 static void feed_forward(Generator *g, const Model *model, size_t layer, size_t n) {
     size_t width = g->width;
-    MatrixFinish up = {.bias = part(model, PART_UP_BIAS, layer)};
-    MatrixFinish down = {.bias = part(model, PART_DOWN_BIAS, layer), .residual = g->middle};
+    MatrixFinish up = {.bias = part(model, PART_UP_BIAS, layer), .width = g->inner};
+    MatrixFinish down = {
+        .bias = part(model, PART_DOWN_BIAS, layer), .residual = g->middle, .width = width};
     layernorm_forward(g->normed, g->mean, g->rstd, g->middle, part(model, PART_NORM2_WEIGHT, layer),
                       part(model, PART_NORM2_BIAS, layer), g->norm_epsilon, n, width);
-    linear(g, model, PART_UP_WEIGHT, layer, g->inside, g->normed, n, width, g->inner,
-           finish_bias_gelu_only, &up);
-    linear(g, model, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, g->inner, width,
-           finish_bias_residual, &down);
+    linear(g, model, PART_UP_WEIGHT, layer, g->inside, g->normed, n, finish_bias_gelu_only, &up);
+    linear(g, model, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, finish_bias_residual, &down);
 }
 
 void generator_pass(Generator *g, const Model *model, size_t n) {
@@ -111,7 +82,7 @@ void generator_pass(Generator *g, const Model *model, size_t n) {
 
 void generator_head(Generator *g, const Model *model, const float *hidden, size_t n) {
     CHECK(n <= g->head_rows);
+    const LinearLayers layers = {model, g->packed, g->type};
     Part head = model->config.tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
-    multiply(g, model, head, 0, TRANSPOSED, PACK_HEAD_FORWARD, g->logits, hidden, n, g->width,
-             g->vocabulary, NULL, NULL);
+    linear_product(&layers, head, 0, PACK_HEAD_FORWARD, g->logits, hidden, n, NULL, NULL);
 }

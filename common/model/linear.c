@@ -1,8 +1,7 @@
-/* SPDX-License-Identifier: MIT
- *
- * The products of a block's linear layers.
- */
-#include "common/model/pass.h"
+/* SPDX-License-Identifier: MIT */
+#include "common/model/linear.h"
+
+#include "common/base/error.h"
 
 /* A layer's matrix as it is stored. */
 typedef struct Linear {
@@ -11,67 +10,48 @@ typedef struct Linear {
     size_t in, out, columns;
 } Linear;
 
-static Linear linear_of(const Pass *pass, Part part) {
-    const Workspace *w = pass->w;
-    const Parameter *p = &pass->model->parameter[w->first[part] + pass->layer * w->block_tensors];
-    bool in_out = w->config.family->block.linear == LINEAR_IN_OUT;
-    return (Linear){pass->model->data + p->offset, in_out, p->shape[in_out ? 0 : 1],
+static Linear linear_of(const Model *model, Part part, size_t layer) {
+    size_t index = family_index(&model->config, part, layer);
+    CHECK(index != SIZE_MAX);
+    const Parameter *p = &model->parameter[index];
+    bool head = part == PART_TOKEN_EMBEDDING || part == PART_LM_HEAD; /* [V, C] in every family */
+    bool in_out = !head && model->config.family->block.linear == LINEAR_IN_OUT;
+    return (Linear){model->data + p->offset, in_out, p->shape[in_out ? 0 : 1],
                     p->shape[in_out ? 1 : 0], p->shape[1]};
 }
 
-void linear_forward(const Pass *pass, Part part, float *y, const float *x, GemmFinish *finish,
-                    const MatrixFinish *context) {
-    Linear l = linear_of(pass, part);
+void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,
+                    const float *x, size_t rows, GemmFinish *finish, const MatrixFinish *context) {
+    Linear l = linear_of(layers->model, part, layer);
+    bool back = which == PACK_BACKWARD;
     product_run(&(Product){
-        .type = pass->w->plan.type,
-        .tb = l.in_out ? PLAIN : TRANSPOSED,
-        .m = pass->rows,
-        .n = l.out,
-        .k = l.in,
+        .type = layers->type,
+        .tb = l.in_out == back ? TRANSPOSED : PLAIN,
+        .m = rows,
+        .n = back ? l.in : l.out,
+        .k = back ? l.out : l.in,
         .alpha = 1,
         .a = x,
-        .lda = l.in,
+        .lda = back ? l.out : l.in,
         .b = l.weight,
         .ldb = l.columns,
-        .packed = packed_part(pass->w->packed, part, pass->layer, PACK_FORWARD),
+        .packed = packed_part(layers->packed, part, layer, which),
         .c = y,
-        .ldc = l.out,
+        .ldc = back ? l.in : l.out,
         .finish = finish,
         .context = context,
     });
 }
 
-void linear_backward(const Pass *pass, Part part, float *dx, const float *dy, GemmFinish *finish,
-                     const MatrixFinish *context) {
-    Linear l = linear_of(pass, part);
+void linear_weight_gradient(const LinearLayers *layers, Part part, size_t layer, float *dweight,
+                            const float *x, const float *dy, size_t rows) {
+    Linear l = linear_of(layers->model, part, layer);
     product_run(&(Product){
-        .type = pass->w->plan.type,
-        .tb = l.in_out ? TRANSPOSED : PLAIN,
-        .m = pass->rows,
-        .n = l.in,
-        .k = l.out,
-        .alpha = 1,
-        .a = dy,
-        .lda = l.out,
-        .b = l.weight,
-        .ldb = l.columns,
-        .packed = packed_part(pass->w->packed, part, pass->layer, PACK_BACKWARD),
-        .c = dx,
-        .ldc = l.in,
-        .finish = finish,
-        .context = context,
-    });
-}
-
-void linear_backward_weight(const Pass *pass, Part part, float *dweight, const float *x,
-                            const float *dy) {
-    Linear l = linear_of(pass, part);
-    product_run(&(Product){
-        .type = pass->w->plan.type,
+        .type = layers->type,
         .ta = TRANSPOSED,
         .m = l.in_out ? l.in : l.out,
         .n = l.columns,
-        .k = pass->rows,
+        .k = rows,
         .alpha = 1,
         .beta = 1,
         .a = l.in_out ? x : dy,

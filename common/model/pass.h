@@ -10,6 +10,7 @@
 #include "common/kernels/gemm.h"
 #include "common/kernels/matrix.h"
 #include "common/model/family.h"
+#include "common/model/linear.h"
 #include "common/model/model.h"
 #include "common/model/packed.h"
 
@@ -95,17 +96,9 @@ typedef struct Pass {
     const Model *model;
     Gradients *gradients; /* NULL in forward */
     Workspace *w;
+    LinearLayers linear;
     size_t rows, layer;
 } Pass;
-
-/* Products of a linear layer whose matrix is `part`, in the family's order of weights: y = x W and
- * dx = dy W^T, both through `finish` (or NULL), and dW += x^T dy. */
-void linear_forward(const Pass *pass, Part part, float *y, const float *x, GemmFinish *finish,
-                    const MatrixFinish *context);
-void linear_backward(const Pass *pass, Part part, float *dx, const float *dy, GemmFinish *finish,
-                     const MatrixFinish *context);
-void linear_backward_weight(const Pass *pass, Part part, float *dweight, const float *x,
-                            const float *dy);
 
 /* A block from its input. output NULL: its activations alone, for backward. */
 void block_forward(const Pass *pass, float *output);

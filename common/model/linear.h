@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Products with the matrices of linear layers and of the LM head, in training passes and in decoding alike.
+ * Private to common/model.
+ */
+#ifndef RLHF_MODEL_LINEAR_H
+#define RLHF_MODEL_LINEAR_H
+
+#include "common/kernels/matrix.h"
+#include "common/model/packed.h"
+
+typedef struct LinearLayers {
+    const Model *model;
+    const PackedModel *packed; /* what of the model is packed, or NULL */
+    GemmType type;
+} LinearLayers;
+
+/* y = x W of a part (PACK_FORWARD, PACK_HEAD_FORWARD) or y = x W^T (PACK_BACKWARD), in the family's order
+ * of weights, through `finish` (or NULL). */
+void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,
+                    const float *x, size_t rows, GemmFinish *finish, const MatrixFinish *context);
+
+/* dW += x^T dy */
+void linear_weight_gradient(const LinearLayers *layers, Part part, size_t layer, float *dweight,
+                            const float *x, const float *dy, size_t rows);
+
+#endif
