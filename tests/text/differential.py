@@ -11,78 +11,16 @@ tokens strewn in; ids with special tokens recognized and not, and the text decod
 train: on each text file (lines are texts) for vocabularies of 500, 1000, 4000 and 10000; vocabularies
 and merges must be equal, and tokenizers must read what we wrote and encode alike.
 
-Code points that Python's Unicode tables do not know are left out, unless WITH_UNASSIGNED is set in the
-environment: the two programs may know different ones. Needs the Python package tokenizers.
+Needs the Python package tokenizers.
 """
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
-import unicodedata
 
+from strings import ours, strings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-SPACES = [chr(c) for c in (9, 10, 11, 12, 13, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028,
-                           0x2029, 0x202F, 0x205F, 0x3000, 0x180E, 0x200B, 0xFEFF, 28, 29, 30, 31)]
-PIECES = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'S", "'LL", "\u2019s", "\u017f", "'\u017f",
-          "don't", "\r\n", "\n\n", "...", "--", "://", "3.14", "1,000,000", "x\u0301", "e\u0301\u0323",
-          "\U0001F468\u200D\U0001F469\u200D\U0001F467", "\U0001F3F4\U000E0067\U000E0062\U000E007F",
-          "\u2764\ufe0f", "\U0001F44D\U0001F3FD", "\u0915\u094d\u0937", "\ud55c\uad6d",
-          "\u1112\u1161\u11ab", "\ufb03", "\u00df", "\u0130", "\u2167", "\u00bd", "\u0661\u0662"]
-ASSIGNED = [c for c in range(1, 0x110000)
-            if not 0xD800 <= c < 0xE000
-            and (unicodedata.category(chr(c)) != "Cn" or os.environ.get("WITH_UNASSIGNED"))]
-BLOCKS = {}
-for code in ASSIGNED:
-    BLOCKS.setdefault(code >> 7 if code < 0xF0000 else 0xF0000, []).append(code)
-BLOCKS = list(BLOCKS.values())
-WORDS = "the of and to in is you that it he was for on are as with his they I at be this have from".split()
-
-
-def part(rng, special):
-    kind = rng.randrange(12)
-    if kind == 0:
-        return "".join(rng.choice(SPACES) for _ in range(rng.randint(1, 6)))
-    if kind == 1:
-        return " " * rng.randint(1, 5)
-    if kind == 2:
-        return rng.choice(PIECES)
-    if kind == 3 and special:
-        return rng.choice(special)
-    if kind == 4:
-        return "".join(chr(rng.choice(ASSIGNED)) for _ in range(rng.randint(1, 4)))
-    if kind == 5:
-        return "".join(chr(rng.randrange(1, 256)) for _ in range(rng.randint(1, 8)))
-    if kind == 6:
-        raw = bytes(rng.randrange(1, 256) for _ in range(rng.randint(2, 40)))
-        return raw.decode("utf-8", "ignore")
-    if kind == 7:
-        return rng.choice("0123456789abc!") * rng.randint(1, 90)
-    if kind in (8, 9):
-        block = rng.choice(BLOCKS)
-        return "".join(chr(rng.choice(block)) for _ in range(rng.randint(1, 12)))
-    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, 6)))
-
-
-def strings(count, seed, special):
-    rng = random.Random(seed)
-    pieces = list(special)
-    for text in special:
-        pieces += [text[:-1], text + text, " " + text + " ", text.upper()]
-    for _ in range(count):
-        yield "".join(part(rng, pieces) for _ in range(rng.randint(1, 8))).replace("\0", "")
-
-
-def ours(program, command, path, lines, *flags):
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        file.flush()
-        run = subprocess.run([program, command, "--model", path, "--data", file.name, *flags],
-                             check=True, stdout=subprocess.PIPE)
-    return [json.loads(line) for line in run.stdout.decode("utf-8").split("\n")[:-1]]
-
 
 def compare(program, path, count, seed):
     reference = Tokenizer.from_file(path)

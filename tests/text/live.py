@@ -14,9 +14,7 @@ hold every code point once behind a letter, before a space and behind a combinin
 tokenizers and sentencepiece are missing.
 """
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -31,15 +29,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "fixtures", "text"))
 import mint  # noqa: E402
 import strings  # noqa: E402
-
-
-def ours(program, command, path, lines, *flags):
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        file.flush()
-        run = subprocess.run([program, command, "--model", path, "--data", file.name, *flags],
-                             check=True, stdout=subprocess.PIPE)
-    return [json.loads(line) for line in run.stdout.decode("utf-8").split("\n")[:-1]]
 
 
 class Report:
@@ -60,7 +49,7 @@ def compare(program, name, reference, texts, folder):
     for recognize in (True, False):
         reference.encode_special_tokens = not recognize
         want = [e.ids for e in reference.encode_batch(texts, add_special_tokens=False)]
-        got = [g["ids"] for g in ours(program, "encode", path, texts, *(["--special-in-text"] if recognize else []))]
+        got = [g["ids"] for g in strings.ours(program, "encode", path, texts, *(["--special-in-text"] if recognize else []))]
         skipped = 0
         for i, text in enumerate(texts):
             if not recognize and got[i] != want[i] and mint.may_hide(reference, text):
@@ -69,7 +58,7 @@ def compare(program, name, reference, texts, folder):
             report.compare("encode" if recognize else "plain", text, got[i], want[i])
         for ids in (want[::5], [w[:len(w) // 2] for w in want[::5]]):
             for skip in (False, True):
-                back = ours(program, "decode", path, ids, *(["--skip-special"] if skip else []))
+                back = strings.ours(program, "decode", path, ids, *(["--skip-special"] if skip else []))
                 for i, text in enumerate(texts[::5]):
                     report.compare(f"decode {skip}", text, back[i]["text"],
                                    mint.decode(reference, ids[i], skip))

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Random strings of every script and kind of white space, for comparing tokenizers."""
+"""For comparing tokenizers: random strings of every script and kind of white space, and what rlhf-tokenizer
+makes of them."""
+import json
 import random
+import subprocess
+import tempfile
 
 import unicodedata
 
@@ -61,3 +65,12 @@ def strings(count, seed, special):
         pieces += [text[:-1], text + text, " " + text + " ", text.upper()]
     for _ in range(count):
         yield "".join(part(rng, pieces) for _ in range(rng.randint(1, 8))).replace("\0", "")
+
+
+def ours(program, command, path, lines, *flags):
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        file.flush()
+        run = subprocess.run([program, command, "--model", path, "--data", file.name, *flags],
+                             check=True, stdout=subprocess.PIPE)
+    return [json.loads(line) for line in run.stdout.decode("utf-8").split("\n")[:-1]]

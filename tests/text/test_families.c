@@ -10,6 +10,7 @@
 #include "common/base/json.h"
 #include "common/text/tokenizer.h"
 #include "tests/support/support.h"
+#include "tests/text/cases.h"
 
 static const char *fixture(const char *name) {
     static char path[512];
@@ -17,64 +18,18 @@ static const char *fixture(const char *name) {
     return path;
 }
 
-static Tokenizer *load(const char *path) {
-    Error err = {0};
-    Tokenizer *tokenizer = tokenizer_load(path, &err);
-    assert_ok(tokenizer != NULL, &err);
-    return tokenizer;
-}
-
-static void check_ids(const cJSON *want, const Tokens *got, const char *what, const char *name,
-                      const char *text) {
-    if (want == NULL || cJSON_IsNull(want)) {
-        return;
-    }
-    size_t i = 0;
-    for (const cJSON *item = want->child; item != NULL; item = item->next, i++) {
-        if (i >= got->count || got->id[i] != (int)item->valuedouble) {
-            fail_msg("%s: %s %zu of \"%s\": %d, expected %d", name, what, i, text,
-                     i < got->count ? got->id[i] : -1, (int)item->valuedouble);
-        }
-    }
-    if (i != got->count) {
-        fail_msg("%s: %zu %s of \"%s\", expected %zu", name, got->count, what, text, i);
+static void check_text(const Tokenizer *tokenizer, const cJSON *want, const Tokens *tokens,
+                       bool skip, const char *name) {
+    if (json_string(want) != NULL) {
+        check_decoded(tokenizer, tokens->id, tokens->count, skip, json_string(want), name);
     }
 }
 
-/* The whole and the stream, of which each part only adds. */
-static void check_decoded(const Tokenizer *tokenizer, const cJSON *want, const Tokens *tokens,
-                          bool skip, const char *name) {
-    Error err = {0};
-    Str whole = {0}, stream = {0};
-    if (json_string(want) == NULL) {
-        return;
-    }
-    assert_ok(tokenizer_decode(tokenizer, tokens->id, tokens->count, skip, true, &whole, &err),
-              &err);
-    if (strcmp(str_text(&whole), json_string(want)) != 0) {
-        fail_msg("%s: decoded \"%s\", expected \"%s\"", name, str_text(&whole), json_string(want));
-    }
-    TokenStream *s = token_stream_create(tokenizer, skip, true, &err);
-    assert_ok(s != NULL, &err);
-    for (int round = 0; round < 2; round++) { /* after the end it is as new */
-        str_clear(&stream);
-        for (size_t i = 0; i < tokens->count; i++) {
-            assert_ok(token_stream_put(s, tokens->id[i], &stream, &err), &err);
-            assert_true(stream.size <= whole.size &&
-                        memcmp(str_text(&stream), str_text(&whole), stream.size) == 0);
-        }
-        assert_ok(token_stream_end(s, &stream, &err), &err);
-        assert_string_equal(str_text(&stream), str_text(&whole));
-    }
-    token_stream_free(s);
-    str_done(&whole);
-    str_done(&stream);
-}
-
-static void check_case(const Tokenizer *tokenizer, const cJSON *row, const char *before) {
+static void check_case(const Tokenizer *tokenizer, const cJSON *row) {
     Error err = {0};
     const char *name = json_string(json_member(row, "tokenizer"));
     const char *text = json_string(json_member(row, "text"));
+    const char *before = json_string(json_member(row, "before"));
     TextPart pair[2] = {
         {text,   strlen(text)  },
         {before, strlen(before)}
@@ -97,8 +52,8 @@ static void check_case(const Tokenizer *tokenizer, const cJSON *row, const char 
     assert_ok(tokenizer_encode_framed(tokenizer, pair, 2, true, &both, &types, &err), &err);
     check_ids(json_member(row, "pair"), &both, "ids of a pair", name, text);
     check_ids(json_member(row, "types"), &types, "types", name, text);
-    check_decoded(tokenizer, json_member(row, "decoded"), &both, false, name);
-    check_decoded(tokenizer, json_member(row, "skipped"), &both, true, name);
+    check_text(tokenizer, json_member(row, "decoded"), &both, false, name);
+    check_text(tokenizer, json_member(row, "skipped"), &both, true, name);
     tokens_done(&framed);
     tokens_done(&both);
     tokens_done(&types);
@@ -106,37 +61,13 @@ static void check_case(const Tokenizer *tokenizer, const cJSON *row, const char 
 
 static void is_as_hugging_face(void **state) {
     (void)state;
-    Error err = {0};
-    LineReader reader;
-    char name[64] = "";
-    Tokenizer *tokenizer = NULL;
-    size_t cases = 0, tokenizers = 0;
-    bool got = true;
-    assert_ok(line_reader_open(&reader, fixture("cases.jsonl"), 1 << 20, &err), &err);
-    for (;;) {
-        assert_ok(line_reader_next(&reader, &got, &err), &err);
-        if (!got) {
-            break;
-        }
-        cJSON *row = json_parse(str_text(&reader.line), reader.line.size, "cases.jsonl",
-                                reader.number, &json_limits_line, &err);
-        assert_ok(row != NULL, &err);
-        const char *wanted = json_string(json_member(row, "tokenizer"));
-        if (strcmp(name, wanted) != 0) {
-            char file[80];
-            snprintf(name, sizeof name, "%s", wanted);
-            snprintf(file, sizeof file, "%s.json", name);
-            tokenizer_free(tokenizer);
-            tokenizer = load(fixture(file));
-            tokenizers++;
-        }
-        check_case(tokenizer, row, json_string(json_member(row, "before")));
-        cJSON_Delete(row);
-        cases++;
-    }
-    line_reader_close(&reader);
-    tokenizer_free(tokenizer);
-    assert_true(tokenizers >= 36 && cases >= 18 * tokenizers);
+    Cases cases = {.folder = fixture(""),
+                   .file = "cases.jsonl",
+                   .key = "tokenizer",
+                   .end = ".json",
+                   .check = check_case};
+    cases_check(&cases);
+    assert_true(cases.tokenizers >= 36 && cases.rows >= 18 * cases.tokenizers);
 }
 
 /* What was read is written byte for byte, and means the same when it is read again. */
@@ -150,14 +81,14 @@ static void saves_what_it_read(void **state) {
         char name[64], path[512];
         const char *folder = test_folder();
         snprintf(name, sizeof name, "%s.json", names[i]);
-        Tokenizer *tokenizer = load(fixture(name));
+        Tokenizer *tokenizer = case_tokenizer(fixture(name));
         assert_ok(tokenizer_save(tokenizer, folder, &err), &err);
         snprintf(path, sizeof path, "%s/tokenizer.json", folder);
         assert_ok(file_read(fixture(name), 1 << 24, &before, &err), &err);
         assert_ok(file_read(path, 1 << 24, &after, &err), &err);
         assert_int_equal(before.size, after.size);
         assert_memory_equal(before.data, after.data, before.size);
-        Tokenizer *again = load(folder);
+        Tokenizer *again = case_tokenizer(folder);
         assert_true(tokenizer_fingerprint(again) == tokenizer_fingerprint(tokenizer));
         tokenizer_free(again);
         tokenizer_free(tokenizer);
@@ -175,7 +106,7 @@ static void long_runs_take_linear_time(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char name[64];
         snprintf(name, sizeof name, "%s.json", names[i]);
-        Tokenizer *tokenizer = load(fixture(name));
+        Tokenizer *tokenizer = case_tokenizer(fixture(name));
         for (size_t j = 0; j < sizeof runs / sizeof *runs; j++) {
             Error err = {0};
             Str text = {0}, back = {0};

@@ -11,18 +11,12 @@
 #include "common/base/json.h"
 #include "common/text/tokenizer.h"
 #include "tests/support/support.h"
+#include "tests/text/cases.h"
 
 static const char *fixture(const char *name, const char *end) {
     static char path[512];
     snprintf(path, sizeof path, "%s/text/%s%s", test_fixtures(), name, end);
     return path;
-}
-
-static Tokenizer *load(const char *path) {
-    Error err = {0};
-    Tokenizer *tokenizer = tokenizer_load(path, &err);
-    assert_ok(tokenizer != NULL, &err);
-    return tokenizer;
 }
 
 static Tokens ids_of(const cJSON *list) {
@@ -34,82 +28,40 @@ static Tokens ids_of(const cJSON *list) {
     return out;
 }
 
-static void check_decoded(const Tokenizer *tokenizer, const cJSON *list, const char *want,
-                          const char *name) {
-    Error err = {0};
+static void check_text(const Tokenizer *tokenizer, const cJSON *list, const char *want,
+                       const char *name) {
     Tokens tokens = ids_of(list);
-    Str whole = {0}, stream = {0};
-    assert_ok(tokenizer_decode(tokenizer, tokens.id, tokens.count, false, true, &whole, &err),
-              &err);
-    if (strcmp(str_text(&whole), want) != 0) {
-        fail_msg("%s: decoded \"%s\", expected \"%s\"", name, str_text(&whole), want);
-    }
-    TokenStream *s = token_stream_create(tokenizer, false, true, &err);
-    assert_ok(s != NULL, &err);
-    for (size_t i = 0; i < tokens.count; i++) {
-        assert_ok(token_stream_put(s, tokens.id[i], &stream, &err), &err);
-        assert_true(stream.size <= whole.size &&
-                    memcmp(str_text(&stream), str_text(&whole), stream.size) == 0);
-    }
-    assert_ok(token_stream_end(s, &stream, &err), &err);
-    assert_string_equal(str_text(&stream), str_text(&whole));
-    token_stream_free(s);
+    check_decoded(tokenizer, tokens.id, tokens.count, false, want, name);
     tokens_done(&tokens);
-    str_done(&whole);
-    str_done(&stream);
 }
 
 static void check_row(const Tokenizer *tokenizer, const cJSON *row) {
     Error err = {0};
     const char *name = json_string(json_member(row, "model"));
     const char *text = json_string(json_member(row, "text"));
-    Tokens want = ids_of(json_member(row, "ids")), got = {0};
+    Tokens got = {0};
     assert_ok(tokenizer_encode(tokenizer, text, strlen(text), false, &got, &err), &err);
-    for (size_t i = 0; i < want.count || i < got.count; i++) {
-        if (i >= want.count || i >= got.count || want.id[i] != got.id[i]) {
-            fail_msg("%s: id %zu of \"%s\" is %d, expected %d", name, i, text,
-                     i < got.count ? got.id[i] : -1, i < want.count ? want.id[i] : -1);
-        }
-    }
-    check_decoded(tokenizer, json_member(row, "ids"), json_string(json_member(row, "decoded")),
-                  name);
-    check_decoded(tokenizer, json_member(row, "random"),
-                  json_string(json_member(row, "random_decoded")), name);
-    tokens_done(&want);
+    assert_non_null(json_member(row, "ids"));
+    check_ids(json_member(row, "ids"), &got, "ids", name, text);
+    check_text(tokenizer, json_member(row, "ids"), json_string(json_member(row, "decoded")), name);
+    check_text(tokenizer, json_member(row, "random"),
+               json_string(json_member(row, "random_decoded")), name);
     tokens_done(&got);
 }
 
-static void check_rows(const char *only, Tokenizer *given) {
-    Error err = {0};
-    LineReader reader;
-    char name[64] = "";
-    Tokenizer *tokenizer = given;
-    size_t rows = 0;
-    bool got = true;
-    assert_ok(line_reader_open(&reader, fixture("pieces", ".jsonl"), 1 << 20, &err), &err);
-    for (;;) {
-        assert_ok(line_reader_next(&reader, &got, &err), &err);
-        if (!got) {
-            break;
-        }
-        cJSON *row = json_parse(str_text(&reader.line), reader.line.size, "pieces.jsonl",
-                                reader.number, &json_limits_line, &err);
-        assert_ok(row != NULL, &err);
-        const char *wanted = json_string(json_member(row, "model"));
-        if (only == NULL || strcmp(only, wanted) == 0) {
-            if (given == NULL && strcmp(name, wanted) != 0) {
-                snprintf(name, sizeof name, "%s", wanted);
-                tokenizer_free(tokenizer);
-                tokenizer = load(fixture(name, ".model"));
-            }
-            check_row(tokenizer, row);
-            rows++;
-        }
-        cJSON_Delete(row);
-    }
-    line_reader_close(&reader);
-    tokenizer_free(tokenizer);
-    assert_true(rows >= 36);
+/* All rows, or those of one model with a tokenizer that takes its place. */
+static void check_rows(const char *only, const Tokenizer *given) {
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s/text", test_fixtures());
+    Cases cases = {.folder = folder,
+                   .file = "pieces.jsonl",
+                   .key = "model",
+                   .end = ".model",
+                   .only = only,
+                   .given = given,
+                   .check = check_row};
+    cases_check(&cases);
+    assert_true(cases.rows >= 36);
 }
 
 static void is_as_sentencepiece(void **state) {
@@ -119,10 +71,11 @@ static void is_as_sentencepiece(void **state) {
 
 static void llama2c_means_the_same(void **state) {
     (void)state;
-    Tokenizer *tokenizer = load(fixture("bpe-bytes", ".bin"));
+    Tokenizer *tokenizer = case_tokenizer(fixture("bpe-bytes", ".bin"));
     assert_int_equal(tokenizer_bos(tokenizer), 1);
     assert_int_equal(tokenizer_eos(tokenizer), 2);
     check_rows("bpe-bytes", tokenizer);
+    tokenizer_free(tokenizer);
 }
 
 /* A tokenizer.model is written as it was; a tokenizer.bin as a tokenizer.model. */
@@ -134,7 +87,7 @@ static void saves_a_model(void **state) {
         Str before = {0}, after = {0};
         char path[512];
         const char *folder = test_folder();
-        Tokenizer *tokenizer = load(fixture("bpe-bytes", ends[i]));
+        Tokenizer *tokenizer = case_tokenizer(fixture("bpe-bytes", ends[i]));
         assert_ok(tokenizer_save(tokenizer, folder, &err), &err);
         snprintf(path, sizeof path, "%s/tokenizer.model", folder);
         assert_ok(file_read(fixture("bpe-bytes", ".model"), 1 << 24, &before, &err), &err);
@@ -143,11 +96,12 @@ static void saves_a_model(void **state) {
             assert_int_equal(before.size, after.size);
             assert_memory_equal(before.data, after.data, before.size);
         }
-        Tokenizer *again = load(folder);
+        Tokenizer *again = case_tokenizer(folder);
         assert_true(tokenizer_fingerprint(again) == tokenizer_fingerprint(tokenizer));
         assert_int_equal(tokenizer_eos(again), tokenizer_eos(tokenizer));
         tokenizer_free(tokenizer);
         check_rows("bpe-bytes", again);
+        tokenizer_free(again);
         str_done(&before);
         str_done(&after);
     }
@@ -198,7 +152,7 @@ static void reads_the_real_tokenizer(void **state) {
     Error err = {0};
     Tokens tokens = {0};
     Str text = {0};
-    Tokenizer *tokenizer = load(path);
+    Tokenizer *tokenizer = case_tokenizer(path);
     assert_int_equal(tokenizer_vocabulary(tokenizer), 512);
     static const char story[] = "Once upon a time, there was a little girl named Lily.";
     assert_ok(tokenizer_encode(tokenizer, story, strlen(story), false, &tokens, &err), &err);

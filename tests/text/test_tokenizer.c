@@ -10,6 +10,7 @@
 #include "common/base/utf8.h"
 #include "common/text/tokenizer.h"
 #include "tests/support/support.h"
+#include "tests/text/cases.h"
 
 static const char *fixture(const char *name) {
     static char path[4096];
@@ -17,29 +18,11 @@ static const char *fixture(const char *name) {
     return path;
 }
 
-static Tokenizer *load(const char *path) {
-    Error err = {0};
-    Tokenizer *tokenizer = tokenizer_load(path, &err);
-    assert_ok(tokenizer != NULL, &err);
-    return tokenizer;
-}
-
 static Tokens encode(const Tokenizer *tokenizer, const char *text, size_t n, bool special) {
     Error err = {0};
     Tokens tokens = {0};
     assert_ok(tokenizer_encode(tokenizer, text, n, special, &tokens, &err), &err);
     return tokens;
-}
-
-static void check_ids(const cJSON *want, const Tokens *got, const char *what, const char *text) {
-    size_t i = 0;
-    for (const cJSON *item = want->child; item != NULL; item = item->next, i++) {
-        if (i >= got->count || got->id[i] != item->valueint) {
-            fail_msg("%s of \"%s\": id %zu is %d, expected %d", what, text, i,
-                     i < got->count ? got->id[i] : -1, item->valueint);
-        }
-    }
-    assert_int_equal(got->count, i);
 }
 
 static void check_text(const Tokenizer *tokenizer, const cJSON *want, const int32_t *id, size_t n,
@@ -51,58 +34,41 @@ static void check_text(const Tokenizer *tokenizer, const cJSON *want, const int3
     str_done(&got);
 }
 
+static void check_case(const Tokenizer *tokenizer, const cJSON *row) {
+    const char *name = json_string(json_member(row, "tokenizer"));
+    const char *text = json_string(json_member(row, "text"));
+    const cJSON *plain = json_member(row, "plain"), *special = json_member(row, "special");
+    const cJSON *decoded = json_member(row, "decoded"), *skipped = json_member(row, "skipped");
+    Tokens with = encode(tokenizer, text, strlen(text), true);
+    Tokens without = encode(tokenizer, text, strlen(text), false);
+    assert_non_null(special);
+    check_ids(special, &with, "special ids", name, text);
+    check_ids(plain == NULL ? special : plain, &without, "ids", name, text);
+    check_text(tokenizer, decoded, with.id, with.count, false);
+    check_text(tokenizer, skipped == NULL ? decoded : skipped, with.id, with.count, true);
+    check_text(tokenizer, json_member(row, "half"), with.id, with.count / 2, false);
+    tokens_done(&with);
+    tokens_done(&without);
+}
+
 /* Ids and decoded texts as Hugging Face's tokenizers gave them
  * (tests/fixtures/tokenizer/mint.py). */
 static void encodes_and_decodes_as_minted(void **state) {
     (void)state;
-    Error err = {0};
-    LineReader reader;
-    char name[64] = "";
-    Tokenizer *tokenizer = NULL;
-    size_t cases = 0;
-    bool got = true;
-    assert_ok(line_reader_open(&reader, fixture("cases.jsonl"), 1 << 20, &err), &err);
-    for (;;) {
-        assert_ok(line_reader_next(&reader, &got, &err), &err);
-        if (!got) {
-            break;
-        }
-        cJSON *tree = json_parse(str_text(&reader.line), reader.line.size, "cases.jsonl",
-                                 reader.number, &json_limits_line, &err);
-        assert_ok(tree != NULL, &err);
-        const char *wanted = json_string(json_member(tree, "tokenizer"));
-        const char *text = json_string(json_member(tree, "text"));
-        if (strcmp(name, wanted) != 0) {
-            char file[80];
-            snprintf(name, sizeof name, "%s", wanted);
-            snprintf(file, sizeof file, "%s.json", name);
-            tokenizer_free(tokenizer);
-            tokenizer = load(fixture(file));
-        }
-        const cJSON *plain = json_member(tree, "plain"), *skipped = json_member(tree, "skipped");
-        Tokens with = encode(tokenizer, text, strlen(text), true);
-        Tokens without = encode(tokenizer, text, strlen(text), false);
-        check_ids(json_member(tree, "special"), &with, "special ids", text);
-        check_ids(plain == NULL ? json_member(tree, "special") : plain, &without, "ids", text);
-        const cJSON *decoded = json_member(tree, "decoded");
-        check_text(tokenizer, decoded, with.id, with.count, false);
-        check_text(tokenizer, skipped == NULL ? decoded : skipped, with.id, with.count, true);
-        check_text(tokenizer, json_member(tree, "half"), with.id, with.count / 2, false);
-        tokens_done(&with);
-        tokens_done(&without);
-        cJSON_Delete(tree);
-        cases++;
-    }
-    line_reader_close(&reader);
-    tokenizer_free(tokenizer);
-    assert_int_equal(cases, 1500);
+    Cases cases = {.folder = fixture(""),
+                   .file = "cases.jsonl",
+                   .key = "tokenizer",
+                   .end = ".json",
+                   .check = check_case};
+    cases_check(&cases);
+    assert_int_equal(cases.rows, 1500);
 }
 
 /* Any valid UTF-8 comes back, and without recognition no id is a special one. */
 static void round_trips_any_text(void **state) {
     (void)state;
     static const char *const planted[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", " ", "\n"};
-    Tokenizer *tokenizer = load(fixture("trained.json"));
+    Tokenizer *tokenizer = case_tokenizer(fixture("trained.json"));
     Random random = random_stream(1, RANDOM_TEST, 0, 0);
     uint64_t draw = 0;
     Str text = {0}, back = {0};
@@ -145,7 +111,7 @@ static void refuses_what_it_cannot_encode_or_decode(void **state) {
     Error err = {0};
     Tokens tokens = {0};
     Str text = {0};
-    Tokenizer *tokenizer = load(fixture("trained.json"));
+    Tokenizer *tokenizer = case_tokenizer(fixture("trained.json"));
     assert_true(tokens_push(&tokens, 7, &err));
     assert_error(tokenizer_encode(tokenizer, "ab\xed\xa0\x80", 5, true, &tokens, &err), &err,
                  ERROR_DATA, "byte 3 of the text, 0xed");
@@ -177,7 +143,7 @@ static void replaces_invalid_bytes(void **state) {
         {"\xe1\x80\xe2\xf0\x91\x92\xf1\xbf\x41",                 "\1\1\1\1A"        },
         {"\xf0\x9f\x98",                                         "\1"               },
     };
-    Tokenizer *tokenizer = load(fixture("trained.json"));
+    Tokenizer *tokenizer = case_tokenizer(fixture("trained.json"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {0};
         Tokens tokens = {0};
@@ -219,7 +185,7 @@ static void long_words_take_no_long_time(void **state) {
     assert_non_null(text);
     clock_t begin = clock();
     for (size_t f = 0; f < 2; f++) {
-        Tokenizer *tokenizer = load(fixture(files[f]));
+        Tokenizer *tokenizer = case_tokenizer(fixture(files[f]));
         for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
             size_t n = strlen(runs[i]);
             for (size_t j = 0; j < SIZE; j++) {
@@ -241,7 +207,8 @@ static void equal_tokenizers_have_equal_fingerprints(void **state) {
                                         "removed.json"};
     uint64_t print[5];
     for (size_t i = 0; i < 5; i++) {
-        Tokenizer *tokenizer = load(fixture(names[i])), *again = load(fixture(names[i]));
+        Tokenizer *tokenizer = case_tokenizer(fixture(names[i])),
+                  *again = case_tokenizer(fixture(names[i]));
         print[i] = tokenizer_fingerprint(tokenizer);
         assert_true(print[i] == tokenizer_fingerprint(again));
         for (size_t j = 0; j < i; j++) {
@@ -254,7 +221,7 @@ static void equal_tokenizers_have_equal_fingerprints(void **state) {
 
 static void finds_tokens_by_content(void **state) {
     (void)state;
-    Tokenizer *tokenizer = load(fixture("flags.json"));
+    Tokenizer *tokenizer = case_tokenizer(fixture("flags.json"));
     int32_t word = tokenizer_find(tokenizer, "\xc4\xa0the"); /* " the" in the byte-level alphabet */
     assert_in_range(word, 259, 419);
     size_t n = 0;
@@ -287,7 +254,7 @@ static void reads_gpt2(void **state) {
     for (size_t i = 0; i < 2; i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/tokenizers/%s", data, names[i]);
-        Tokenizer *tokenizer = load(path);
+        Tokenizer *tokenizer = case_tokenizer(path);
         Tokens tokens = encode(tokenizer, text, strlen(text), true);
         assert_int_equal(tokenizer_vocabulary(tokenizer), 50257);
         assert_int_equal(tokenizer_eos(tokenizer), 50256);
