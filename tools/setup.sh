@@ -51,7 +51,7 @@ administrator run:
         $missing >/dev/null || stop "apt-get install$missing failed"
 }
 
-# configure FOLDER OPTION...: sets up a build folder once.
+# configure FOLDER OPTION...: sets up a build folder, or gives these options to one that is there.
 configure() {
     folder=$1
     shift
@@ -61,6 +61,8 @@ configure() {
             say "$log"
             stop "meson setup failed"
         }
+    elif [ $# -gt 0 ]; then
+        meson configure "$folder" "$@" >/dev/null
     fi
 }
 
