@@ -104,6 +104,7 @@ static void show_progress(Trainer *t, const Progress *progress, const Metrics *t
     str_clear(text);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (metrics_get(&t->metrics, known[i].metric, &value)) {
+            value = fabs(value) < 1e-12 ? 0 : value; /* what rounding leaves of nothing */
             str_appendf(text, "%s%s %.4g", text->size == 0 ? "" : "  ", known[i].shown, value);
         }
     }
