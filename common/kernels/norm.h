@@ -7,6 +7,11 @@
 
 #include <stddef.h>
 
+typedef enum NormKind {
+    NORM_LAYER, /* LayerNorm: with mean and bias */
+    NORM_RMS,   /* RMSNorm (Zhang & Sennrich 2019): without */
+} NormKind;
+
 /* y, x: [N, C]; mean, rstd: [N], kept for backward; w, b: [C]. */
 void layernorm_forward(float *y, float *mean, float *rstd, const float *x, const float *w,
                        const float *b, float epsilon, size_t rows, size_t width);

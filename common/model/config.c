@@ -11,7 +11,6 @@
 #include "common/model/family.h"
 
 enum {
-    LAYERS_LIMIT = 1024,
     WIDTH_LIMIT = 1 << 17,
     INNER_LIMIT = 1 << 20,
     VOCABULARY_LIMIT = 1 << 22,

@@ -16,8 +16,27 @@
 
 #include "common/base/error.h"
 #include "common/base/json.h"
+#include "common/kernels/activation.h"
 
 struct ModelFamily;
+
+enum { LAYERS_LIMIT = 1024 };
+
+/* Rotary positions (Su et al. 2021): which dimensions of a head turn, and how fast. Dimension i of the
+ * first half turns with dimension i of the second half. */
+typedef enum RopeScaling {
+    ROPE_PLAIN,
+    ROPE_LINEAR, /* positions divided by `factor` (Chen et al. 2023) */
+    ROPE_LLAMA3, /* long wave lengths divided by `factor`, short ones not, between them a blend */
+} RopeScaling;
+
+typedef struct Rope {
+    size_t dimensions; /* of a head, even; 0: positions are not rotated in */
+    double theta;
+    RopeScaling scaling;
+    double factor, low, high; /* low, high: ROPE_LLAMA3's frequency factors */
+    size_t original;          /* context before scaling */
+} Rope;
 
 typedef enum HeadKind {
     HEAD_LM,     /* next-token log-probs: a causal LM */
@@ -28,8 +47,20 @@ typedef enum HeadKind {
 typedef struct ModelConfig {
     const struct ModelFamily *family;
     size_t layers, heads, width, inner, vocabulary, context;
+    size_t kv_heads;       /* divides heads; 0: heads. Read through config_kv_heads */
+    size_t head_size;      /* 0: width / heads. Read through config_head_size */
+    size_t segments;       /* token types of an encoder; 0: none */
+    size_t first_position; /* row of the position table of a sequence's first token (RoBERTa: 2) */
     float norm_epsilon;
-    bool tied; /* the head shares the token embedding */
+    ActivationKind activation; /* of the feed-forward layers */
+    Rope rope;
+    size_t window; /* of local attention: a row sees this many positions, its own among
+                                            them; 0: no layer is local */
+    uint64_t local[LAYERS_LIMIT / 64]; /* bit l: layer l is local */
+    bool parallel;                     /* x += attention(norm1(x)) + feed_forward(norm2(x)) */
+    bool qkv_bias, out_bias,
+        inner_bias; /* of Q, K, V; of attention's output; of the feed-forward layers */
+    bool tied;      /* the head shares the token embedding */
     HeadKind head;
     size_t labels; /* outputs of the score head; 1 for a reward model; 0 with HEAD_LM */
     float dropout_embedding, dropout_residual, dropout_attention;
@@ -40,6 +71,27 @@ typedef struct ModelConfig {
     cJSON *json;           /* the tree of the file that was read, or NULL; owned */
     cJSON *generation;     /* the tree of generation_config.json, or NULL; owned */
 } ModelConfig;
+
+static inline size_t config_kv_heads(const ModelConfig *config) {
+    return config->kv_heads != 0 ? config->kv_heads : config->heads;
+}
+static inline size_t config_head_size(const ModelConfig *config) {
+    return config->head_size != 0 ? config->head_size : config->width / config->heads;
+}
+/* Columns of all queries; of all keys (or values); of a row Q | K | V. */
+static inline size_t config_query_width(const ModelConfig *config) {
+    return config->heads * config_head_size(config);
+}
+static inline size_t config_key_width(const ModelConfig *config) {
+    return config_kv_heads(config) * config_head_size(config);
+}
+static inline size_t config_qkv_width(const ModelConfig *config) {
+    return config_query_width(config) + 2 * config_key_width(config);
+}
+/* The window of a layer; 0: it sees all positions. */
+static inline size_t config_window(const ModelConfig *config, size_t layer) {
+    return (config->local[layer / 64] >> layer % 64 & 1) != 0 ? config->window : 0;
+}
 
 /* Reads config.json (and generation_config.json where there is one). An id that is not below the
  * vocabulary reads as -1: the model cannot say it. What `architectures` says becomes `head`. */

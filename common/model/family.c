@@ -21,10 +21,10 @@ const ModelFamily *family_find(const char *model_type) {
     return NULL;
 }
 
-bool family_has_scope(const ModelConfig *config, TensorScope scope) {
+static bool has_scope(const ModelConfig *config, TensorScope scope) {
     switch (scope) {
     case SCOPE_LM_HEAD:
-        return config->head != HEAD_SCORES && !config->tied;
+        return config->head != HEAD_SCORES;
     case SCOPE_SCORE_HEAD:
         return config->head != HEAD_LM;
     case SCOPE_BLOCK:
@@ -36,18 +36,47 @@ bool family_has_scope(const ModelConfig *config, TensorScope scope) {
     return false;
 }
 
+bool family_has_row(const ModelConfig *config, const TensorRow *row) {
+    if (!has_scope(config, row->scope)) {
+        return false;
+    }
+    switch (row->condition) {
+    case ALWAYS:
+        return true;
+    case IF_UNTIED:
+        return !config->tied;
+    case IF_QKV_BIAS:
+        return config->qkv_bias;
+    case IF_OUT_BIAS:
+        return config->out_bias;
+    case IF_INNER_BIAS:
+        return config->inner_bias;
+    case IF_SEGMENTS:
+        return config->segments > 0;
+    }
+    return false;
+}
+
 size_t family_extent(const ModelConfig *config, Extent extent) {
     switch (extent) {
     case EXTENT_WIDTH:
         return config->width;
-    case EXTENT_3_WIDTH:
-        return mem_mul(3, config->width);
+    case EXTENT_QUERY:
+        return config_query_width(config);
+    case EXTENT_KEY:
+        return config_key_width(config);
+    case EXTENT_QKV:
+        return config_qkv_width(config);
+    case EXTENT_HEAD:
+        return config_head_size(config);
     case EXTENT_INNER:
         return config->inner;
     case EXTENT_VOCABULARY:
         return config->vocabulary;
     case EXTENT_CONTEXT:
-        return config->context;
+        return mem_add(config->context, config->first_position);
+    case EXTENT_SEGMENTS:
+        return config->segments;
     case EXTENT_LABELS:
         return config->labels;
     case EXTENT_NONE:
@@ -56,20 +85,22 @@ size_t family_extent(const ModelConfig *config, Extent extent) {
     return 1;
 }
 
-static size_t scope_rows(const ModelFamily *family, TensorScope scope) {
+/* Rows of a scope that the configuration has, before `end`. */
+static size_t scope_rows(const ModelConfig *config, TensorScope scope, const TensorRow *end) {
     size_t rows = 0;
-    for (size_t i = 0; i < family->tensors; i++) {
-        rows += family->tensor[i].scope == scope;
+    for (const TensorRow *row = config->family->tensor; row < end; row++) {
+        rows += row->scope == scope && family_has_row(config, row);
     }
     return rows;
 }
 
+static const TensorRow *rows_end(const ModelConfig *config) {
+    return config->family->tensor + config->family->tensors;
+}
+
 /* Tensors of a scope in a model: rows, times the number of blocks. */
 static size_t scope_tensors(const ModelConfig *config, TensorScope scope) {
-    if (!family_has_scope(config, scope)) {
-        return 0;
-    }
-    size_t rows = scope_rows(config->family, scope);
+    size_t rows = scope_rows(config, scope, rows_end(config));
     return scope == SCOPE_BLOCK ? mem_mul(rows, config->layers) : rows;
 }
 
@@ -82,21 +113,20 @@ size_t family_parameters(const ModelConfig *config) {
 }
 
 const TensorRow *family_row(const ModelConfig *config, size_t i, int *layer) {
-    const ModelFamily *family = config->family;
     for (TensorScope scope = SCOPE_EMBEDDING; scope <= SCOPE_SCORE_HEAD; scope++) {
         size_t n = scope_tensors(config, scope);
         if (i >= n) {
             i -= n;
             continue;
         }
-        size_t rows = scope_rows(family, scope);
+        size_t rows = scope_rows(config, scope, rows_end(config));
         *layer = scope == SCOPE_EMBEDDING ? -1
                  : scope == SCOPE_BLOCK   ? (int)(i / rows)
                                           : (int)config->layers;
         size_t wanted = i % rows;
-        for (size_t r = 0; r < family->tensors; r++) {
-            if (family->tensor[r].scope == scope && wanted-- == 0) {
-                return &family->tensor[r];
+        for (const TensorRow *row = config->family->tensor;; row++) {
+            if (row->scope == scope && family_has_row(config, row) && wanted-- == 0) {
+                return row;
             }
         }
     }
@@ -104,21 +134,24 @@ const TensorRow *family_row(const ModelConfig *config, size_t i, int *layer) {
 }
 
 size_t family_index(const ModelConfig *config, Part part, size_t layer) {
-    const ModelFamily *family = config->family;
-    size_t row = 0;
-    while (row < family->tensors && family->tensor[row].part != part) {
+    const TensorRow *row = config->family->tensor;
+    while (row < rows_end(config) && (row->part != part || !family_has_row(config, row))) {
         row++;
     }
-    if (row == family->tensors || !family_has_scope(config, family->tensor[row].scope)) {
+    if (row == rows_end(config)) {
         return SIZE_MAX;
     }
-    TensorScope scope = family->tensor[row].scope;
-    size_t index = scope == SCOPE_BLOCK ? layer * scope_rows(family, scope) : 0;
-    for (TensorScope before = SCOPE_EMBEDDING; before < scope; before++) {
+    size_t index = scope_rows(config, row->scope, row);
+    if (row->scope == SCOPE_BLOCK) {
+        index += layer * scope_rows(config, SCOPE_BLOCK, rows_end(config));
+    }
+    for (TensorScope before = SCOPE_EMBEDDING; before < row->scope; before++) {
         index += scope_tensors(config, before);
     }
-    for (size_t r = 0; r < row; r++) {
-        index += family->tensor[r].scope == scope;
-    }
     return index;
+}
+
+bool part_is_behind(Part part) {
+    return part == PART_K_WEIGHT || part == PART_V_WEIGHT || part == PART_K_BIAS ||
+           part == PART_V_BIAS || part == PART_GATED_WEIGHT || part == PART_GATED_BIAS;
 }

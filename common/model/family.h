@@ -14,30 +14,51 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/kernels/norm.h"
 #include "common/model/config.h"
 
 enum { PARAMETER_ALIGN = 16 }; /* floats: 64 bytes */
 
-/* What a tensor is to the pass. */
+/* What a tensor is to the pass. A part "behind" another lies right behind it in memory, without a gap, so
+ * that both are the rows of one matrix (or one vector) and one product. */
 typedef enum Part {
-    PART_TOKEN_EMBEDDING,    /* [V, C] */
-    PART_POSITION_EMBEDDING, /* [T, C] */
-    PART_NORM1_WEIGHT,       /* [C] before attention */
+    PART_TOKEN_EMBEDDING,       /* [V, C] */
+    PART_POSITION_EMBEDDING,    /* [T, C] added to the token embedding */
+    PART_SEGMENT_EMBEDDING,     /* [segments, C] added too */
+    PART_EMBEDDING_NORM_WEIGHT, /* [C] of the sum */
+    PART_EMBEDDING_NORM_BIAS,
+    PART_NORM1_WEIGHT, /* [C] of attention */
     PART_NORM1_BIAS,
-    PART_QKV_WEIGHT, /* fused; see QkvOrder */
-    PART_QKV_BIAS,
+    PART_QKV_WEIGHT, /* C -> Q | K | V; in families with three tensors that of Q */
+    PART_K_WEIGHT,   /* behind the Q weight */
+    PART_V_WEIGHT,   /* behind the K weight */
+    PART_QKV_BIAS,   /* as the weights */
+    PART_K_BIAS,
+    PART_V_BIAS,
+    PART_Q_NORM, /* [D] RMSNorm of each head's query before rotation */
+    PART_K_NORM,
     PART_ATTENTION_OUT_WEIGHT, /* H D -> C */
     PART_ATTENTION_OUT_BIAS,
-    PART_NORM2_WEIGHT, /* [C] before the feed-forward layer */
+    PART_NORM2_WEIGHT, /* [C] of the feed-forward layer */
     PART_NORM2_BIAS,
-    PART_UP_WEIGHT, /* C -> F */
+    PART_UP_WEIGHT,    /* C -> F; of a gated unit C -> gate | up, this being the gate's tensor */
+    PART_GATED_WEIGHT, /* behind the gate: what it is multiplied with */
     PART_UP_BIAS,
+    PART_GATED_BIAS,
     PART_DOWN_WEIGHT, /* F -> C */
     PART_DOWN_BIAS,
     PART_FINAL_NORM_WEIGHT, /* [C] */
     PART_FINAL_NORM_BIAS,
-    PART_LM_HEAD, /* [V, C]; absent when tied */
-    PART_SCORE,   /* [labels, C], no bias */
+    PART_TRANSFORM_WEIGHT, /* C -> C before the LM head, then activation and norm (BERT) */
+    PART_TRANSFORM_BIAS,
+    PART_TRANSFORM_NORM_WEIGHT,
+    PART_TRANSFORM_NORM_BIAS,
+    PART_LM_HEAD,       /* [V, C]; absent when tied */
+    PART_LM_BIAS,       /* [V] */
+    PART_POOLER_WEIGHT, /* C -> C before the score head, then the family's pooler activation */
+    PART_POOLER_BIAS,
+    PART_SCORE,      /* [labels, C] */
+    PART_SCORE_BIAS, /* [labels] */
     PARTS,
 } Part;
 
@@ -45,17 +66,37 @@ typedef enum TensorScope {
     SCOPE_EMBEDDING,  /* Parameter.layer = -1 */
     SCOPE_BLOCK,      /* Parameter.layer = block number; the name holds one %zu */
     SCOPE_FINAL,      /* Parameter.layer = layers */
-    SCOPE_LM_HEAD,    /* the same; only with HEAD_LM or HEAD_BOTH, and not tied */
-    SCOPE_SCORE_HEAD, /* the same; only with HEAD_SCORES or HEAD_BOTH */
+    SCOPE_LM_HEAD,    /* the same; with HEAD_LM or HEAD_BOTH */
+    SCOPE_SCORE_HEAD, /* the same; with HEAD_SCORES or HEAD_BOTH */
 } TensorScope;
+
+/* Which configurations have a tensor of a scope that they have. */
+typedef enum TensorCondition {
+    ALWAYS,
+    IF_UNTIED, /* !tied */
+    IF_QKV_BIAS,
+    IF_OUT_BIAS,
+    IF_INNER_BIAS,
+    IF_SEGMENTS, /* segments > 0 */
+} TensorCondition;
+
+/* How a file holds a tensor whose order in memory differs. */
+typedef enum TensorStorage {
+    STORED_AS_IS,
+    STORED_BY_HEAD, /* rows [heads][Q | K | V][D] of a fused Q | K | V (GPT-NeoX) */
+} TensorStorage;
 
 typedef enum Extent {
     EXTENT_NONE, /* beyond the rank */
     EXTENT_WIDTH,
-    EXTENT_3_WIDTH,
+    EXTENT_QUERY, /* H D */
+    EXTENT_KEY,   /* KV heads times D */
+    EXTENT_QKV,   /* both, the second twice */
+    EXTENT_HEAD,  /* D */
     EXTENT_INNER,
     EXTENT_VOCABULARY,
-    EXTENT_CONTEXT,
+    EXTENT_CONTEXT, /* rows of the position table: context + first_position */
+    EXTENT_SEGMENTS,
     EXTENT_LABELS,
 } Extent;
 
@@ -75,26 +116,28 @@ typedef struct TensorRow {
     Extent shape[2];
     TensorInit init;
     bool decay; /* weight decay applies */
+    TensorCondition condition;
+    TensorStorage storage;
 } TensorRow;
 
-typedef enum NormKind { NORM_LAYER } NormKind; /* LayerNorm with weight, bias, epsilon */
-typedef enum PositionKind { POSITION_LEARNED } PositionKind; /* added to the token embedding */
-typedef enum ActivationKind { ACTIVATION_GELU_NEW } ActivationKind; /* tanh form */
+typedef enum NormPlace {
+    NORM_BEFORE, /* x += f(norm(x)); a final norm behind the last block */
+    NORM_BEHIND, /* x = norm(x + f(x)); no final norm */
+} NormPlace;
 typedef enum LinearOrder {
     LINEAR_IN_OUT, /* y = x W + b, W [in, out] ("Conv1D") */
     LINEAR_OUT_IN, /* y = x W^T + b, W [out, in] */
 } LinearOrder;
-typedef enum QkvOrder {
-    QKV_BY_KIND
-} QkvOrder; /* a row's 3 C outputs are Q | K | V, heads inside */
 
-/* The mathematics of a block: x += attention(norm1(x)); x += down(activation(up(norm2(x)))). */
+/* The mathematics of a block beside what the configuration says. */
 typedef struct BlockOptions {
     NormKind norm;
-    PositionKind position;
-    ActivationKind activation;
+    NormPlace place;
     LinearOrder linear;
-    QkvOrder qkv;
+    bool gated;            /* F units act(gate) * up instead of act(up) (Shazeer 2020) */
+    bool bidirectional;    /* an encoder: a row sees its whole sequence */
+    bool unscaled;         /* scores are not divided by sqrt(head size) */
+    ActivationKind pooler; /* its activation */
 } BlockOptions;
 
 /* A key of config.json and the member of ModelConfig that it fills. */
@@ -142,8 +185,11 @@ extern const ModelFamily family_gpt2;
 const ModelFamily *family_find(const char *model_type);
 const ModelFamily *family_at(size_t i);
 
-/* Whether the configuration has the scope's tensors. */
-bool family_has_scope(const ModelConfig *config, TensorScope scope);
+/* Whether the configuration has the tensor (of each block). */
+bool family_has_row(const ModelConfig *config, const TensorRow *row);
+
+/* Whether a part lies right behind the one before it, as K behind Q. */
+bool part_is_behind(Part part);
 
 /* The size that an extent stands for; 1 for EXTENT_NONE. SIZE_MAX when it does not fit. */
 size_t family_extent(const ModelConfig *config, Extent extent);

@@ -30,26 +30,26 @@
 
 /* One tensor of a model. Matrices of linear layers lie as the family's file format has them. */
 typedef struct Parameter {
-    char name[96];     /* the Hugging Face name we write */
+    char name[96]; /* the Hugging Face name we write */
     size_t shape[4];
     int rank;
-    size_t count;      /* product of shape */
-    size_t offset;     /* floats from Model.data */
-    size_t gradient;   /* floats from Gradients.data; SIZE_MAX when frozen */
+    size_t count;    /* product of shape */
+    size_t offset;   /* floats from Model.data */
+    size_t gradient; /* floats from Gradients.data; SIZE_MAX when frozen */
     bool trainable;
-    bool decay;        /* weight decay applies (matrices and embeddings; not biases and norms) */
-    int layer;         /* block number; -1: embeddings; layers: final norm and heads */
+    bool decay; /* weight decay applies (matrices and embeddings; not biases and norms) */
+    int layer;  /* block number; -1: embeddings; layers: final norm and heads */
 } Parameter;
 
 typedef struct Model {
     ModelConfig config;
     Parameter *parameter; /* owned */
     size_t parameters;
-    float *data;          /* the slab, `count` floats */
+    float *data; /* the slab, `count` floats */
     size_t count;
-    bool mapped;          /* data is a read-only mapping: no training */
+    bool mapped; /* data is a read-only mapping: no training */
     FileMap map;
-    uint64_t version;     /* of the weights, see model_touch */
+    uint64_t version; /* of the weights, see model_touch */
 } Model;
 
 /* Gives the model a version that no other weights of this process have or had. Whoever changes weights
@@ -89,7 +89,8 @@ typedef struct Gradients {
     float *data; /* [count], owned; zero at the start of each optimizer step */
     size_t count;
 } Gradients;
-bool gradients_init(Gradients *gradients, Model *model, Error *err); /* also sets Parameter.gradient */
+bool gradients_init(Gradients *gradients, Model *model,
+                    Error *err); /* also sets Parameter.gradient */
 void gradients_zero(Gradients *gradients);
 void gradients_done(Gradients *gradients);
 
@@ -101,7 +102,8 @@ typedef struct PerToken {
     float *logprob; /* [N] log p(target | ids up to the row) at the workspace's temperature */
     float *entropy; /* [N] of the row's distribution, nats */
     float *score;   /* [N * labels] without the reward bias */
-    float *correct; /* [N] 1 where the target is the most probable id (the lowest id of a tie), else 0;
+    float *
+        correct; /* [N] 1 where the target is the most probable id (the lowest id of a tie), else 0;
                        of model_forward only, it has no gradient */
 } PerToken;
 
@@ -114,7 +116,7 @@ typedef struct WorkspacePlan {
     bool training;            /* keep what backward needs */
     GemmType type;            /* of the products of linear layers and LM head */
     unsigned packed;          /* PACK_* of packed.h: weights that are laid out once per version */
-    int64_t recompute;        /* training: so many blocks from the bottom keep only their input, the rest
+    int64_t recompute; /* training: so many blocks from the bottom keep only their input, the rest
                                  is computed again in backward, to the same bits */
 } WorkspacePlan;
 

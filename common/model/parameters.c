@@ -57,12 +57,13 @@ bool parameters_layout(Model *model, const ModelConfig *config, Error *err) {
             parameter->count = mem_mul(parameter->count, parameter->shape[d]);
             parameter->rank = d + 1;
         }
-        parameter->offset = model->count;
+        parameter->offset = part_is_behind(row->part) ? model->count : aligned(model->count);
         parameter->gradient = SIZE_MAX;
         parameter->trainable = true;
         parameter->decay = row->decay;
-        model->count = mem_add(model->count, aligned(parameter->count));
+        model->count = mem_add(parameter->offset, parameter->count);
     }
+    model->count = aligned(model->count);
     if (mem_mul(model->count, sizeof(float)) == SIZE_MAX) {
         model_done(model);
         return error_set(err, ERROR_OS, "a model of this size does not fit in memory");
@@ -196,9 +197,15 @@ bool gradients_init(Gradients *gradients, Model *model, Error *err) {
     size_t count = 0;
     for (size_t i = 0; i < model->parameters; i++) {
         Parameter *parameter = &model->parameter[i];
-        parameter->gradient = parameter->trainable ? count : SIZE_MAX;
-        count += parameter->trainable ? aligned(parameter->count) : 0;
+        parameter->gradient = SIZE_MAX;
+        if (parameter->trainable) {
+            int layer;
+            bool behind = part_is_behind(family_row(&model->config, i, &layer)->part);
+            parameter->gradient = behind ? count : aligned(count);
+            count = parameter->gradient + parameter->count;
+        }
     }
+    count = aligned(count);
     *gradients = (Gradients){mem_alloc_aligned(count, sizeof(float), err), count};
     return gradients->data != NULL || error_wrap(err, "the gradients of the model");
 }
