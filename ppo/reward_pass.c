@@ -166,6 +166,7 @@ bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *
     size_t labels = pass->model.config.labels;
     size_t waiting = 0, prefix = 0;
     batch_clear(&pass->batch);
+    pass->batch.only_targets = true;
     for (size_t i = 0; i < n; i++) {
         if (!encode(pass, &item[i], err)) {
             return false;
@@ -191,6 +192,7 @@ bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *
             return false;
         }
         pass->last[waiting++] = pass->batch.tokens - 1;
+        pass->batch.target[pass->batch.tokens - 1] = 0; /* any: the row that is read */
     }
     if (waiting > 0) {
         flush(pass, waiting, out + (n - waiting) * labels);

@@ -222,6 +222,7 @@ static bool add_sample(Pack *pack, const Rollout *rollout, size_t s, bool follow
 bool pack_fill(Pack *pack, const Rollout *rollout, const size_t *order, size_t n, size_t *next,
                Error *err) {
     batch_clear(&pack->batch);
+    pack->batch.only_targets = true;
     size_t share = *next < n ? even_share(pack, rollout, order, n, *next) : 0;
     size_t group = SIZE_MAX, prefix = 0;
     for (; *next < n; *next += 1) {

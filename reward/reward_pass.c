@@ -57,6 +57,7 @@ void reward_pass_done(RewardPass *pass) {
 
 static void clear(RewardPass *pass) {
     batch_clear(&pass->batch);
+    pass->batch.only_targets = true;
     pass->groups = 0;
 }
 
@@ -69,7 +70,11 @@ static bool add_sequence(RewardPass *pass, const Tokens *prompt, size_t from,
     if (tail > 0) {
         memcpy(pass->id + head, text->completion->id, tail * sizeof *pass->id);
     }
-    return batch_add(&pass->batch, pass->id, NULL, head + tail, prefix, text->key, NULL, err);
+    if (!batch_add(&pass->batch, pass->id, NULL, head + tail, prefix, text->key, NULL, err)) {
+        return false;
+    }
+    pass->batch.target[pass->batch.tokens - 1] = 0; /* any: the row that is read */
+    return true;
 }
 
 static bool add_group(RewardPass *pass, const RewardGroup *group, Error *err) {

@@ -7,6 +7,8 @@
  * ids up to and including row t, is wanted there. Usually target[t] = id[t + 1]; a row without a
  * target costs no work in the vocabulary head.
  *
+ * Where only_targets is set, scores too are read at rows with a target alone.
+ *
  * A sequence may name another one as its prefix: it sees the prefix's rows as if they stood before
  * its own, and its positions go on from the prefix's end. One level only: a prefix has no prefix.
  * K completions of one prompt hold the prompt once: the prefix is the prompt without its last token,
@@ -34,6 +36,7 @@ typedef struct Batch {
     int32_t *prefix;  /* [S] index of the sequence before this one, or BATCH_NO_PREFIX */
     uint64_t *key;    /* [S] identity for random numbers (dropout): a function of record and sample,
                          never of the place in the batch */
+    bool only_targets; /* nothing is read at other rows, of a score head neither */
     size_t token_capacity, sequence_capacity;
 } Batch;
 

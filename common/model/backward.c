@@ -99,6 +99,39 @@ static void feed_forward_backward(const Pass *pass) {
     norm_backward(pass, &norm, w->dnarrow);
 }
 
+/* wide [rows, C]: the live rows' gradient; the others have none. */
+static void widen(const Pass *pass, float *wide, const float *narrow) {
+    const Workspace *w = pass->w;
+    memset(wide, 0, pass->rows * w->config.width * sizeof *wide);
+    matrix_scatter_add(wide, narrow, w->live, w->lives, w->config.width);
+}
+
+/* middle = input + mask(out(attention)): gives the gradient of attention. */
+static const float *join_backward(const Pass *pass) {
+    Workspace *w = pass->w;
+    const float *attention = w->block[pass->layer].attention;
+    const float *dy = unmask(pass, SITE_ATTENTION_OUT);
+    bool narrow = pass_narrows(pass);
+    Pass rest = *pass;
+    if (narrow) {
+        rest.rows = w->lives;
+        matrix_gather(w->dwide, attention, w->live, w->lives, w->config.width);
+        attention = w->dwide;
+    }
+    bias_gradient(&rest, PART_ATTENTION_OUT_BIAS, dy, w->config.width);
+    weight_gradient(&rest, PART_ATTENTION_OUT_WEIGHT, attention, dy);
+    linear(&rest, PART_ATTENTION_OUT_WEIGHT, w->dnarrow, dy, NULL, NULL);
+    if (!narrow) {
+        return w->dnarrow;
+    }
+    widen(pass, w->normed, w->dnarrow);
+    widen(pass, w->dnarrow, w->dresidual);
+    float *wide = w->dnarrow;
+    w->dnarrow = w->dresidual;
+    w->dresidual = wide;
+    return w->normed;
+}
+
 /* middle = input + mask(out(attention(qkv(norm1(input))))); below: whether anything under the block
  * wants a gradient. */
 static void attention_half_backward(const Pass *pass, bool below) {
@@ -106,11 +139,8 @@ static void attention_half_backward(const Pass *pass, bool below) {
     const BlockActivations *a = &w->block[pass->layer];
     const BlockNorm norm = {PART_NORM1_WEIGHT, PART_NORM1_BIAS, a->input, a->mean1, a->rstd1};
     size_t width = w->config.width;
-    const float *dy = unmask(pass, SITE_ATTENTION_OUT);
-    bias_gradient(pass, PART_ATTENTION_OUT_BIAS, dy, width);
-    weight_gradient(pass, PART_ATTENTION_OUT_WEIGHT, a->attention, dy);
-    linear(pass, PART_ATTENTION_OUT_WEIGHT, w->dnarrow, dy, NULL, NULL);
-    attention_backward(w->dwide, w->dnarrow, a->attention, a->lse, a->qkv,
+    const float *dattention = join_backward(pass);
+    attention_backward(w->dwide, dattention, a->attention, a->lse, a->qkv,
                        pass_attention(w, pass->layer));
     bias_gradient(pass, PART_QKV_BIAS, w->dwide, 3 * width);
     normed_weight_gradient(pass, PART_QKV_WEIGHT, &norm, w->dwide);
@@ -144,20 +174,23 @@ void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const
         .linear = {model, w->packed, w->plan.type},
         .rows = n
     };
+    Pass live = pass;
+    live.rows = w->lives;
     const BlockNorm norm = {PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean,
                             w->rstd};
-    norm_parameters(&pass, &norm, w->dnarrow);
+    norm_parameters(&live, &norm, w->dnarrow);
     if (lowest == (int)c->layers) {
         return;
     }
-    memset(w->dresidual, 0, n * c->width * sizeof *w->dresidual);
-    norm_backward(&pass, &norm, w->dnarrow);
+    memset(w->dresidual, 0, w->lives * c->width * sizeof *w->dresidual);
+    norm_backward(&live, &norm, w->dnarrow);
     for (int layer = (int)c->layers - 1; layer >= 0 && layer >= lowest; layer--) {
         pass.layer = (size_t)layer;
         if (pass.layer < w->kept) {
             block_forward(&pass, NULL);
         }
-        feed_forward_backward(&pass);
+        live.layer = pass.layer;
+        feed_forward_backward(pass_narrows(&pass) ? &live : &pass);
         attention_half_backward(&pass, layer > lowest);
     }
     if (lowest >= 0) {

@@ -30,8 +30,8 @@ static void linear_residual(const Pass *pass, float *y, const float *residual, c
     matrix_add(y, residual, w->dmasked, pass->rows * width);
 }
 
-/* middle = input + mask(out(attention(qkv(norm1(input))))) */
-static void attention_half(const Pass *pass) {
+/* attention(qkv(norm1(input))) */
+static void attend(const Pass *pass) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
     const BlockActivations *a = &w->block[pass->layer];
@@ -40,7 +40,26 @@ static void attention_half(const Pass *pass) {
     MatrixFinish finish = {.bias = weights(pass, PART_QKV_BIAS), .width = 3 * c->width};
     linear(pass, PART_QKV_WEIGHT, a->qkv, w->normed, finish_bias, &finish);
     attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
-    linear_residual(pass, a->middle, a->input, a->attention, PART_ATTENTION_OUT_WEIGHT,
+}
+
+/* middle = input + mask(out(attention)). In the last block it has the live rows only: they are
+ * collected where the keys were or where the activation will be. */
+static void join(const Pass *pass) {
+    Workspace *w = pass->w;
+    const BlockActivations *a = &w->block[pass->layer];
+    const float *input = a->input, *attention = a->attention;
+    Pass rest = *pass;
+    if (pass_narrows(pass)) {
+        float *free_place = w->plan.training ? w->dwide : a->qkv;
+        size_t width = w->config.width;
+        rest.rows = w->lives;
+        matrix_gather(free_place, attention, w->live, w->lives, width);
+        attention = free_place;
+        free_place += w->lives * width;
+        matrix_gather(free_place, input, w->live, w->lives, width);
+        input = free_place;
+    }
+    linear_residual(&rest, a->middle, input, attention, PART_ATTENTION_OUT_WEIGHT,
                     PART_ATTENTION_OUT_BIAS, SITE_ATTENTION_OUT);
 }
 
@@ -64,8 +83,11 @@ static void feed_forward(const Pass *pass, float *output) {
 }
 
 void block_forward(const Pass *pass, float *output) {
-    attention_half(pass);
-    feed_forward(pass, output);
+    Pass rest = *pass;
+    rest.rows = pass_narrows(pass) ? pass->w->lives : pass->rows;
+    attend(pass);
+    join(pass);
+    feed_forward(&rest, output);
 }
 
 void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
@@ -95,7 +117,7 @@ void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
     }
     layernorm_forward(
         w->hidden, w->mean, w->rstd, w->last, part_weights(model, w, PART_FINAL_NORM_WEIGHT, 0),
-        part_weights(model, w, PART_FINAL_NORM_BIAS, 0), c->norm_epsilon, n, c->width);
+        part_weights(model, w, PART_FINAL_NORM_BIAS, 0), c->norm_epsilon, w->lives, c->width);
 }
 
 void model_forward(const Model *model, Workspace *workspace, const Batch *batch,

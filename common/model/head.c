@@ -7,13 +7,13 @@
 #include "common/kernels/logprob.h"
 #include "common/model/pass.h"
 
-/* Picks those of the n rows that have a target (and, with d, a gradient): row numbers, places among the
- * n, targets. */
+/* Picks those of the n rows that have a target (and, with d, a gradient): places among the live rows and
+ * among the n, targets. */
 static size_t choose(Workspace *w, const Batch *batch, const size_t *row, size_t n,
                      const PerToken *d) {
     size_t m = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t t = row[i];
+        size_t t = w->live[row[i]];
         if (batch->target[t] == BATCH_NO_TARGET) {
             continue;
         }
@@ -26,7 +26,7 @@ static size_t choose(Workspace *w, const Batch *batch, const size_t *row, size_t
             w->gradient.logprob[m] = dlogprob;
             w->gradient.entropy[m] = dentropy;
         }
-        w->chosen[m] = t;
+        w->chosen[m] = row[i];
         w->place[m] = i;
         w->target[m] = batch->target[t];
         m++;
@@ -137,7 +137,7 @@ static void clear(float *x, size_t n) {
 /* Arrays of the batch from those of the chosen rows. */
 static void hand_out(const Workspace *w, const PerToken *out, size_t m) {
     for (size_t i = 0; i < m; i++) {
-        size_t t = w->chosen[i];
+        size_t t = w->live[w->chosen[i]];
         if (out->logprob != NULL) {
             out->logprob[t] = w->value.logprob[i];
         }
@@ -152,9 +152,9 @@ static void hand_out(const Workspace *w, const PerToken *out, size_t m) {
 
 static size_t list_rows(Workspace *w, const Batch *batch, bool all) {
     size_t n = 0;
-    for (size_t t = 0; t < batch->tokens; t++) {
-        if (all || batch->target[t] != BATCH_NO_TARGET) {
-            w->row[n++] = t;
+    for (size_t i = 0; i < w->lives; i++) {
+        if (all || batch->target[w->live[i]] != BATCH_NO_TARGET) {
+            w->row[n++] = i;
         }
     }
     return n;
@@ -179,10 +179,46 @@ static void prepare_outputs(const Workspace *w, const Batch *batch, const PerTok
     clear(out->correct, batch->tokens);
 }
 
+/* Scores of all live rows, 0 elsewhere. */
+static void hand_out_scores(const Model *model, Workspace *w, const Batch *batch, float *score) {
+    size_t labels = w->config.labels, n = w->lives, chunk = chunk_size(w, n);
+    if (n == batch->tokens) {
+        scores_forward(model, w, score, w->hidden, n);
+        return;
+    }
+    memset(score, 0, batch->tokens * labels * sizeof *score);
+    for (size_t begin = 0; begin < n; begin += chunk) {
+        size_t rows = chunk_rows(begin, n, chunk);
+        float *some = w->chunk_value.score;
+        scores_forward(model, w, some, w->hidden + begin * w->config.width, rows);
+        for (size_t i = 0; i < rows; i++) {
+            memcpy(score + w->live[begin + i] * labels, some + i * labels, labels * sizeof *score);
+        }
+    }
+}
+
+/* From gradients of the scores of all rows of the batch. */
+static void take_scores(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
+                        const float *dscore) {
+    size_t labels = w->config.labels, n = w->lives, chunk = chunk_size(w, n);
+    if (n == batch->tokens) {
+        scores_backward(model, gradients, w, dscore, 0, n);
+        return;
+    }
+    for (size_t begin = 0; begin < n; begin += chunk) {
+        size_t rows = chunk_rows(begin, n, chunk);
+        float *some = w->chunk_gradient.score;
+        for (size_t i = 0; i < rows; i++) {
+            memcpy(some + i * labels, dscore + w->live[begin + i] * labels, labels * sizeof *some);
+        }
+        scores_backward(model, gradients, w, some, begin, rows);
+    }
+}
+
 void head_forward(const Model *model, Workspace *w, const Batch *batch, const PerToken *out) {
     prepare_outputs(w, batch, out);
     if (out->score != NULL) {
-        scores_forward(model, w, out->score, w->hidden, batch->tokens);
+        hand_out_scores(model, w, batch, out->score);
     }
     if (out->logprob == NULL && out->entropy == NULL && out->correct == NULL) {
         return;
@@ -198,10 +234,10 @@ void head_forward(const Model *model, Workspace *w, const Batch *batch, const Pe
 void head_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
                    const PerToken *d) {
     const ModelConfig *c = &w->config;
-    clear(w->dnarrow, batch->tokens * c->width);
+    clear(w->dnarrow, w->lives * c->width);
     if (d->score != NULL) {
         CHECK(has_score_head(c));
-        scores_backward(model, gradients, w, d->score, 0, batch->tokens);
+        take_scores(model, gradients, w, batch, d->score);
     }
     if (d->logprob == NULL && d->entropy == NULL) {
         return;
@@ -254,7 +290,7 @@ void head_train(const Model *model, Gradients *gradients, Workspace *w, const Ba
     const PerToken none = {0};
     out = out == NULL ? &none : out;
     prepare_outputs(w, batch, out);
-    clear(w->dnarrow, batch->tokens * c->width);
+    clear(w->dnarrow, w->lives * c->width);
     bool scores = (want & WANT_SCORE) != 0, lm = (want & (WANT_LOGPROB | WANT_ENTROPY)) != 0;
     bool entropy = (want & WANT_ENTROPY) != 0 || out->entropy != NULL;
     CHECK((!scores || has_score_head(c)) && (!lm || has_lm_head(c)));
@@ -277,11 +313,14 @@ void head_train(const Model *model, Gradients *gradients, Workspace *w, const Ba
             spread(w->place, m, value.entropy, rows, w->value.entropy);
             clear(gradient.entropy, rows);
         }
-        if (scores) { /* then the chunk is rows begin, begin + 1, ... of the batch */
+        for (size_t i = 0; i < rows; i++) {
+            w->batch_row[i] = w->live[w->row[begin + i]];
+        }
+        if (scores) { /* then the chunk is the live rows begin, begin + 1, ... */
             scores_forward(model, w, value.score, w->hidden + begin * c->width, rows);
             clear(gradient.score, rows * c->labels);
         }
-        loss(context, rows, w->row + begin, &value, &gradient);
+        loss(context, rows, w->batch_row, &value, &gradient);
         if (scores) {
             scores_backward(model, gradients, w, gradient.score, begin, rows);
         }
@@ -297,6 +336,6 @@ void head_train(const Model *model, Gradients *gradients, Workspace *w, const Ba
         }
     }
     if (out->score != NULL) {
-        scores_forward(model, w, out->score, w->hidden, batch->tokens);
+        hand_out_scores(model, w, batch, out->score);
     }
 }

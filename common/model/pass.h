@@ -52,6 +52,8 @@ struct Workspace {
     uint64_t *stream;            /* [N] dropout stream of each row's sequence */
     AttentionSequence *sequence; /* [S] */
     size_t *group;               /* [S + 1] */
+    size_t *live;                /* [N] rows whose hidden state is read, ascending */
+    size_t lives;                /* the last block's second half and what follows know these alone */
     Attention attention;
     Dropout masks;
 
@@ -59,7 +61,7 @@ struct Workspace {
     size_t kept;             /* blocks from here on keep their activations */
     float *last;             /* [N, C] the residual stream after the last block */
     float *mean, *rstd;      /* [N] of the final norm */
-    float *hidden;           /* [N, C] final hidden state */
+    float *hidden;           /* [N, C] final hidden state, of the live rows */
     float *normed; /* [N, C] what the norm of a half gave: hidden, where it is not in use */
 
     /* gradients in flight; training only */
@@ -70,9 +72,10 @@ struct Workspace {
 
     /* head */
     size_t chunk;                         /* rows at a time */
-    size_t *row;                          /* [N] the rows in work */
-    size_t *chosen;                       /* [chunk] those of a chunk with a target: their rows */
-    size_t *place;                        /* [chunk] and their places in the chunk */
+    size_t *row;                          /* [N] the rows in work, as places among the live ones */
+    size_t *batch_row;                    /* [chunk] a chunk's as rows of the batch */
+    size_t *chosen;                       /* [chunk] those with a target, among the live ones */
+    size_t *place;                        /* [chunk] and in the chunk */
     int32_t *target;                      /* [chunk] */
     float *logits;                        /* [chunk, V] */
     float *gathered;                      /* [chunk, C] */
@@ -103,8 +106,10 @@ typedef struct Pass {
 /* A block from its input. output NULL: its activations alone, for backward. */
 void block_forward(const Pass *pass, float *output);
 
-/* Positions, groups and dropout of a batch. */
+/* Positions, groups, live rows and dropout of a batch. */
 void pass_begin(Workspace *w, const Batch *batch);
+/* Whether from the middle of this block on there are the live rows only. */
+bool pass_narrows(const Pass *pass);
 /* The trunk: from ids to w->hidden. */
 void pass_forward(const Model *model, Workspace *w, const Batch *batch);
 /* The attention of a block, ready for the kernel. */

@@ -140,6 +140,7 @@ static void lay_out_head(Workspace *w, size_t n) {
     size_t rows = largest(CHUNK_BYTES / sizeof(float) / c->vocabulary, CHUNK_MINIMUM);
     w->chunk = least(least(rows, CHUNK_MAXIMUM), n);
     w->row = take(w, n, sizeof *w->row);
+    w->batch_row = take(w, w->chunk, sizeof *w->batch_row);
     w->chosen = take(w, w->chunk, sizeof *w->chosen);
     w->place = take(w, w->chunk, sizeof *w->place);
     w->target = take(w, w->chunk, sizeof *w->target);
@@ -157,6 +158,7 @@ static void lay_out(Workspace *w) {
     w->stream = take(w, n, sizeof *w->stream);
     w->sequence = take(w, s, sizeof *w->sequence);
     w->group = take(w, mem_add(s, 1), sizeof *w->group);
+    w->live = take(w, n, sizeof *w->live);
     w->attention = (Attention){
         .sequence = w->sequence,
         .group = w->group,
@@ -257,6 +259,31 @@ float *part_gradient(const Model *model, const Gradients *gradients, const Works
     return p->gradient == SIZE_MAX ? NULL : gradients->data + p->gradient;
 }
 
+static size_t list_live(Workspace *w, const Batch *batch, bool all) {
+    size_t n = 0;
+    for (size_t t = 0; t < batch->tokens; t++) {
+        if (all || batch->target[t] != BATCH_NO_TARGET) {
+            w->live[n++] = t;
+        }
+    }
+    return n;
+}
+
+/* A row that no head reads is dead. Masks of a residual branch go by the row, so with them all live. */
+static void choose_live(Workspace *w, const Batch *batch) {
+    const ModelConfig *c = &w->config;
+    bool all = c->layers == 0 || pass_drops(w, c->dropout_residual) ||
+               (has_score_head(c) && !batch->only_targets);
+    w->lives = list_live(w, batch, all);
+    if (w->lives == 0) {
+        w->lives = list_live(w, batch, true);
+    }
+}
+
+bool pass_narrows(const Pass *pass) {
+    return pass->layer + 1 == pass->w->config.layers && pass->w->lives < pass->rows;
+}
+
 void pass_begin(Workspace *w, const Batch *batch) {
     CHECK(batch->tokens <= w->plan.tokens && batch->sequences <= w->plan.sequences);
     CHECK(parallel_threads() <= w->threads);
@@ -281,6 +308,7 @@ void pass_begin(Workspace *w, const Batch *batch) {
             w->stream[t] = random.stream;
         }
     }
+    choose_live(w, batch);
     w->group[groups] = batch->sequences;
     w->attention.groups = groups;
     memcpy(w->attention.key, w->masks.key, sizeof w->masks.key);

@@ -75,6 +75,43 @@ static void test_packed_is_one_by_one(void **state) {
     model_done(&model);
 }
 
+/* Rows that nobody reads leave the last block early: what is read stays the same to the bit. */
+static void test_targets_only(void **state) {
+    (void)state;
+    static const HeadKind heads[] = {HEAD_LM, HEAD_SCORES, HEAD_BOTH};
+    for (size_t i = 0; i < 3 * 2 * 3; i++) {
+        Model model;
+        ModelConfig config = tiny_config(2, heads[i % 3], true);
+        TinySettings settings = {.trained = i / 3 % 2 == 1, .recompute = (int64_t)(i / 6)};
+        TinyPass all = {0}, few = {0};
+        Batch batch;
+        Error err = {0};
+        tiny_model(&model, &config, 1);
+        assert_ok(batch_init(&batch, 200, 16, &err), &err);
+        for (size_t r = 0; r < RECORDS; r++) {
+            add_record(&batch, lengths[r], lengths[r] / 2, r);
+        }
+        tiny_run(&all, &model, &batch, &settings);
+        batch.only_targets = true;
+        tiny_run(&few, &model, &batch, &settings);
+        for (size_t t = 0; t < batch.tokens; t++) {
+            bool read = batch.target[t] != BATCH_NO_TARGET;
+            if (config.head != HEAD_SCORES) {
+                assert_true(few.logprob[t] == all.logprob[t]);
+                assert_true(few.entropy[t] == all.entropy[t]);
+            }
+            if (config.head != HEAD_LM) {
+                assert_true(few.score[t] == (read ? all.score[t] : 0));
+            }
+        }
+        close_passes("gradient", &few, &all, 2e-5);
+        tiny_pass_done(&all);
+        tiny_pass_done(&few);
+        batch_done(&batch);
+        model_done(&model);
+    }
+}
+
 static void test_order_and_micro_batches(void **state) {
     (void)state;
     Model model;
@@ -341,6 +378,7 @@ static int set_up(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packed_is_one_by_one),
+        cmocka_unit_test(test_targets_only),
         cmocka_unit_test(test_order_and_micro_batches),
         cmocka_unit_test(test_shared_prefix_is_repeated_prompt),
         cmocka_unit_test(test_two_ways_of_the_head),
