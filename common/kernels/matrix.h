@@ -28,11 +28,12 @@ void matrix_move_row(float *x, size_t to, size_t from, size_t width);
 /* Ends of products (GemmFinish in gemm.h); the context is a MatrixFinish, of which each reads what its
  * formula names. */
 typedef struct MatrixFinish {
-    const float *bias;     /* [width] */
+    const float *bias;     /* [width], or NULL: none */
     const float *residual; /* [rows of C, width] */
     const float *x;        /* [rows of C, width] what an activation was applied to */
     float *y;              /* [rows of C, width] what it gave; may be x */
     size_t width;          /* columns of C */
+    ActivationKind activation;
 } MatrixFinish;
 
 /* C += bias */
@@ -41,15 +42,15 @@ void finish_bias(const void *finish, size_t row, size_t rows, size_t column, siz
 /* C += residual + bias; the residual may not be C */
 void finish_bias_residual(const void *finish, size_t row, size_t rows, size_t column,
                           size_t columns, float *c, size_t ldc);
-/* C += bias, y = gelu(C) */
-void finish_bias_gelu(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
-                      float *c, size_t ldc);
-/* C = gelu(C + bias) */
-void finish_bias_gelu_only(const void *finish, size_t row, size_t rows, size_t column,
-                           size_t columns, float *c, size_t ldc);
-/* C *= gelu'(x), then y = gelu(x) */
-void finish_gelu_both(const void *finish, size_t row, size_t rows, size_t column, size_t columns,
-                      float *c, size_t ldc);
+/* C += bias, y = f(C); f: the activation */
+void finish_bias_activation(const void *finish, size_t row, size_t rows, size_t column,
+                            size_t columns, float *c, size_t ldc);
+/* C = f(C + bias) */
+void finish_bias_activation_only(const void *finish, size_t row, size_t rows, size_t column,
+                                 size_t columns, float *c, size_t ldc);
+/* C *= f'(x), then y = f(x) */
+void finish_activation_both(const void *finish, size_t row, size_t rows, size_t column,
+                            size_t columns, float *c, size_t ldc);
 
 /* Inverted dropout. An element's fate is a function of key, the row's stream and position, the site and
  * the column: of nothing that depends on the batch. */

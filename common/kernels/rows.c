@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/kernels/activation_vector.h"
 #include "common/kernels/vector.h"
 
 static void add(float *restrict y, const float *restrict x, const float *restrict b, size_t n) {
@@ -34,21 +35,6 @@ static void scale_row(float *restrict y, float a, size_t n) {
     }
 }
 
-static const float gelu_outer = 1.5957691216057308f; /* 2 sqrt(2 / pi) */
-static const float gelu_cubic = 0.044715f;
-
-/* sigmoid(2 sqrt(2/pi) (v + 0.044715 v^3)): gelu(v) = v times it. */
-static inline Vector gelu_gate(Vector v) {
-    Vector z = v * (v * v * (-gelu_outer * gelu_cubic) - gelu_outer);
-    return 1.0f / (1.0f + vector_exp(vector_min(splat(88.0f), z)));
-}
-
-/* gelu'(v), from its gate */
-static inline Vector gelu_slope(Vector v, Vector gate) {
-    Vector slope = v * v * (3.0f * gelu_cubic * gelu_outer) + gelu_outer;
-    return gate + v * gate * (1.0f - gate) * slope;
-}
-
 /* VECTOR elements at a time, the rest with zeros behind: an element's bits do not depend on its place. */
 static inline Vector load_some(const float *x, size_t n) {
     return n >= VECTOR ? load(x) : load_part(x, n);
@@ -62,27 +48,103 @@ static inline void store_some(float *y, Vector v, size_t n) {
     }
 }
 
-static void bias_gelu(float *restrict x, float *restrict y, const float *restrict b, size_t n) {
+/* Calls f with each kind as a constant. */
+#define EACH_KIND(kind, f, ...)                                                                    \
+    switch (kind) {                                                                                \
+    case ACTIVATION_GELU_NEW:                                                                      \
+        f(ACTIVATION_GELU_NEW, __VA_ARGS__);                                                       \
+        break;                                                                                     \
+    case ACTIVATION_GELU:                                                                          \
+        f(ACTIVATION_GELU, __VA_ARGS__);                                                           \
+        break;                                                                                     \
+    case ACTIVATION_SILU:                                                                          \
+        f(ACTIVATION_SILU, __VA_ARGS__);                                                           \
+        break;                                                                                     \
+    case ACTIVATION_RELU:                                                                          \
+        f(ACTIVATION_RELU, __VA_ARGS__);                                                           \
+        break;                                                                                     \
+    case ACTIVATION_TANH:                                                                          \
+        f(ACTIVATION_TANH, __VA_ARGS__);                                                           \
+        break;                                                                                     \
+    }
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void bias_activation_of(ActivationKind kind, float *restrict x, float *restrict y,
+                               const float *restrict b, size_t n) {
     for (size_t i = 0; i < n; i += VECTOR) {
         Vector v = load_some(x + i, n - i) + load_some(b + i, n - i);
         store_some(x + i, v, n - i);
-        store_some(y + i, v * gelu_gate(v), n - i);
+        store_some(y + i, activation_value(kind, v, activated(kind, v)), n - i);
     }
 }
 
-static void bias_gelu_only(float *restrict x, const float *restrict b, size_t n) {
+INLINE void activation_of(ActivationKind kind, float *y, const float *x, const float *b, size_t n) {
     for (size_t i = 0; i < n; i += VECTOR) {
-        Vector v = load_some(x + i, n - i) + load_some(b + i, n - i);
-        store_some(x + i, v * gelu_gate(v), n - i);
+        Vector v = load_some(x + i, n - i);
+        if (b != NULL) {
+            v += load_some(b + i, n - i);
+        }
+        store_some(y + i, activation_value(kind, v, activated(kind, v)), n - i);
     }
 }
 
-static void gelu_both(float *restrict d, float *y, const float *x, size_t n) {
+INLINE void activation_both_of(ActivationKind kind, float *restrict d, float *y, const float *x,
+                               size_t n) {
     for (size_t i = 0; i < n; i += VECTOR) {
-        Vector v = load_some(x + i, n - i), gate = gelu_gate(v);
-        store_some(d + i, load_some(d + i, n - i) * gelu_slope(v, gate), n - i);
-        store_some(y + i, v * gate, n - i);
+        Vector v = load_some(x + i, n - i);
+        Activated a = activated(kind, v);
+        store_some(d + i, load_some(d + i, n - i) * activation_slope(kind, v, a), n - i);
+        if (y != NULL) {
+            store_some(y + i, activation_value(kind, v, a), n - i);
+        }
     }
+}
+
+INLINE void gated_of(ActivationKind kind, float *restrict y, const float *restrict g,
+                     const float *restrict u, size_t n) {
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector v = load_some(g + i, n - i);
+        Vector value = activation_value(kind, v, activated(kind, v));
+        store_some(y + i, value * load_some(u + i, n - i), n - i);
+    }
+}
+
+INLINE void gated_backward_of(ActivationKind kind, float *restrict g, float *restrict u,
+                              float *restrict d, size_t n) {
+    for (size_t i = 0; i < n; i += VECTOR) {
+        Vector v = load_some(g + i, n - i), other = load_some(u + i, n - i);
+        Vector dy = load_some(d + i, n - i);
+        Activated a = activated(kind, v);
+        Vector value = activation_value(kind, v, a);
+        store_some(g + i, dy * other * activation_slope(kind, v, a), n - i);
+        store_some(u + i, dy * value, n - i);
+        store_some(d + i, value * other, n - i);
+    }
+}
+
+static void activation(ActivationKind kind, float *y, const float *x, const float *b, size_t n) {
+    EACH_KIND(kind, activation_of, y, x, b, n)
+}
+
+static void bias_activation(ActivationKind kind, float *x, float *y, const float *b, size_t n) {
+    if (b == NULL) {
+        activation(kind, y, x, NULL, n);
+        return;
+    }
+    EACH_KIND(kind, bias_activation_of, x, y, b, n)
+}
+
+static void activation_both(ActivationKind kind, float *d, float *y, const float *x, size_t n) {
+    EACH_KIND(kind, activation_both_of, d, y, x, n)
+}
+
+static void row_gated(ActivationKind kind, float *y, const float *g, const float *u, size_t n) {
+    EACH_KIND(kind, gated_of, y, g, u, n)
+}
+
+static void row_gated_backward(ActivationKind kind, float *g, float *u, float *d, size_t n) {
+    EACH_KIND(kind, gated_backward_of, g, u, d, n)
 }
 
 static void norm(float *restrict y, float *mean, float *rstd, const float *restrict x,
@@ -99,8 +161,14 @@ static void norm(float *restrict y, float *mean, float *rstd, const float *restr
         squares += (x[i] - m) * (x[i] - m);
     }
     float r = 1.0f / sqrtf(squares / (float)n + epsilon);
-    for (size_t i = 0; i < n; i++) {
-        y[i] = (x[i] - m) * r * w[i] + b[i];
+    if (b == NULL) {
+        for (size_t i = 0; i < n; i++) {
+            y[i] = (x[i] - m) * r * w[i];
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            y[i] = (x[i] - m) * r * w[i] + b[i];
+        }
     }
     *mean = m;
     *rstd = r;
@@ -127,6 +195,60 @@ static void norm_parameters(float *restrict dw, float *restrict db, const float 
     for (size_t i = 0; i < n; i++) {
         dw[i] += dy[i] * (x[i] - mean) * rstd;
         db[i] += dy[i];
+    }
+}
+
+static float rms(const float *x, float epsilon, size_t n) {
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (size_t i = 0; i < n; i++) {
+        squares += x[i] * x[i];
+    }
+    return 1.0f / sqrtf(squares / (float)n + epsilon);
+}
+
+static float rms_norm(float *y, const float *x, const float *restrict w, float epsilon, size_t n) {
+    float r = rms(x, epsilon, n);
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] * r * w[i];
+    }
+    return r;
+}
+
+/* How much of x goes into its own gradient: sum(dy w x) rstd^2 / n. */
+static inline float rms_share(const float *restrict dy, const float *restrict x, float rstd,
+                              const float *restrict w, size_t n) {
+    float product = 0;
+#pragma omp simd reduction(+ : product)
+    for (size_t i = 0; i < n; i++) {
+        product += dy[i] * w[i] * x[i];
+    }
+    return product * rstd * rstd / (float)n;
+}
+
+static void rms_backward(float *restrict dx, const float *restrict dy, const float *restrict x,
+                         float rstd, const float *restrict w, size_t n) {
+    float share = rms_share(dy, x, rstd, w, n);
+    for (size_t i = 0; i < n; i++) {
+        dx[i] += (dy[i] * w[i] - x[i] * share) * rstd;
+    }
+}
+
+static void rms_backward_in_place(float *restrict d, const float *restrict x, float rstd,
+                                  const float *restrict w, size_t n) {
+    float share = rms_share(d, x, rstd, w, n);
+    for (size_t i = 0; i < n; i++) {
+        d[i] = (d[i] * w[i] - x[i] * share) * rstd;
+    }
+}
+
+static void rotate(float *restrict a, float *restrict b, const float *restrict cosine,
+                   const float *restrict sine, float direction, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x = a[i], y = b[i], s = sine[i] * direction;
+        a[i] = x * cosine[i] - y * s;
+        b[i] = y * cosine[i] + x * s;
     }
 }
 
@@ -281,12 +403,19 @@ const RowKernels ROWS = {
     .bias_residual = bias_residual,
     .axpy = axpy,
     .scale = scale_row,
-    .bias_gelu = bias_gelu,
-    .bias_gelu_only = bias_gelu_only,
-    .gelu_both = gelu_both,
+    .bias_activation = bias_activation,
+    .activation = activation,
+    .activation_both = activation_both,
+    .gated = row_gated,
+    .gated_backward = row_gated_backward,
     .norm = norm,
     .norm_backward = norm_backward,
     .norm_parameters = norm_parameters,
+    .rms_norm = rms_norm,
+    .rms = rms,
+    .rms_backward = rms_backward,
+    .rms_backward_in_place = rms_backward_in_place,
+    .rotate = rotate,
     .sum_rows = sum_rows,
     .max = row_max,
     .exp = row_exp,

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/kernels/activation.h"
+
 /* Which random numbers a row of a dropout mask gets: Philox4x32-10 with this key and the counter
  * (word0 + block, word1, word2, word3). Element c uses output word (c % 32) / 8 of block
  * 8 (c / 32) + c % 8, so that eight blocks are computed side by side. */
@@ -41,14 +43,19 @@ typedef struct RowKernels {
     /* y *= a */
     void (*scale)(float *y, float a, size_t n);
 
-    /* x += b, y = gelu(x): GELU in tanh form, which is x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)). */
-    void (*bias_gelu)(float *x, float *y, const float *b, size_t n);
-    /* x = gelu(x + b) */
-    void (*bias_gelu_only)(float *x, const float *b, size_t n);
-    /* d *= gelu'(x), then y = gelu(x); y may be x */
-    void (*gelu_both)(float *d, float *y, const float *x, size_t n);
+    /* f is the activation of a kind. b may be NULL: no bias. */
+    /* x += b, y = f(x) */
+    void (*bias_activation)(ActivationKind kind, float *x, float *y, const float *b, size_t n);
+    /* y = f(x + b); y may be x */
+    void (*activation)(ActivationKind kind, float *y, const float *x, const float *b, size_t n);
+    /* d *= f'(x), then y = f(x); y may be x, or NULL: not wanted */
+    void (*activation_both)(ActivationKind kind, float *d, float *y, const float *x, size_t n);
+    /* y = f(g) u */
+    void (*gated)(ActivationKind kind, float *y, const float *g, const float *u, size_t n);
+    /* In: d, the gradient of y. Out: g and u are their gradients, d is y. */
+    void (*gated_backward)(ActivationKind kind, float *g, float *u, float *d, size_t n);
 
-    /* y = (x - mean) rstd w + b; rstd = 1 / sqrt(variance + epsilon), biased variance */
+    /* y = (x - mean) rstd w + b; rstd = 1 / sqrt(variance + epsilon), biased variance; b may be NULL */
     void (*norm)(float *y, float *mean, float *rstd, const float *x, const float *w, const float *b,
                  float epsilon, size_t n);
     /* dx += d of the above */
@@ -57,6 +64,20 @@ typedef struct RowKernels {
     /* dw += dy (x - mean) rstd, db += dy */
     void (*norm_parameters)(float *dw, float *db, const float *dy, const float *x, float mean,
                             float rstd, size_t n);
+
+    /* y = x rstd w, returns rstd = 1 / sqrt(mean(x^2) + epsilon); y may be x */
+    float (*rms_norm)(float *y, const float *x, const float *w, float epsilon, size_t n);
+    /* the rstd alone */
+    float (*rms)(const float *x, float epsilon, size_t n);
+    /* dx += d of the above */
+    void (*rms_backward)(float *dx, const float *dy, const float *x, float rstd, const float *w,
+                         size_t n);
+    /* the same where d holds dy and becomes dx */
+    void (*rms_backward_in_place)(float *d, const float *x, float rstd, const float *w, size_t n);
+
+    /* (a, b) turned: a = a cos - b sin, b = b cos + a sin, the sines times `direction` (1 or -1) */
+    void (*rotate)(float *a, float *b, const float *cosine, const float *sine, float direction,
+                   size_t n);
 
     /* sum += the sum of the rows of x, which are `stride` apart */
     void (*sum_rows)(float *sum, const float *x, size_t stride, size_t rows, size_t n);

@@ -35,30 +35,38 @@ typedef struct BlockNorm {
     float *mean, *rstd;
 } BlockNorm;
 
+static Norm kernel_of(const Pass *pass, const BlockNorm *norm) {
+    const ModelConfig *c = &pass->w->config;
+    return (Norm){c->family->block.norm, weights(pass, norm->weight), weights(pass, norm->bias),
+                  c->norm_epsilon};
+}
+
 /* Of a layer that read norm(x), which is computed again: forward did not keep it. */
 static void normed_weight_gradient(const Pass *pass, Part weight, const BlockNorm *norm,
                                    const float *dy) {
     Workspace *w = pass->w;
     if (gradient(pass, weight) != NULL) {
-        layernorm_forward(w->normed, norm->mean, norm->rstd, norm->x, weights(pass, norm->weight),
-                          weights(pass, norm->bias), w->config.norm_epsilon, pass->rows,
-                          w->config.width);
+        const Norm kernel = kernel_of(pass, norm);
+        norm_forward(&kernel, w->normed, norm->mean, norm->rstd, norm->x, pass->rows,
+                     w->config.width);
         weight_gradient(pass, weight, w->normed, dy);
     }
 }
 
-static void norm_parameters(const Pass *pass, const BlockNorm *norm, const float *dy) {
+static void block_norm_parameters(const Pass *pass, const BlockNorm *norm, const float *dy) {
     float *dweight = gradient(pass, norm->weight), *dbias = gradient(pass, norm->bias);
     if (dweight != NULL || dbias != NULL) {
-        layernorm_backward_parameters(dweight, dbias, dy, norm->x, norm->mean, norm->rstd,
-                                      pass->rows, pass->w->config.width);
+        const Norm kernel = kernel_of(pass, norm);
+        norm_backward_parameters(&kernel, dweight, dbias, dy, norm->x, norm->mean, norm->rstd,
+                                 pass->rows, pass->w->config.width);
     }
 }
 
 /* To the residual stream. */
-static void norm_backward(const Pass *pass, const BlockNorm *norm, const float *dy) {
-    layernorm_backward(pass->w->dresidual, dy, norm->x, norm->mean, norm->rstd,
-                       weights(pass, norm->weight), pass->rows, pass->w->config.width);
+static void block_norm_backward(const Pass *pass, const BlockNorm *norm, const float *dy) {
+    const Norm kernel = kernel_of(pass, norm);
+    norm_backward(&kernel, pass->w->dresidual, dy, norm->x, norm->mean, norm->rstd, pass->rows,
+                  pass->w->config.width);
 }
 
 /* The gradient before a residual branch's dropout. */
@@ -89,14 +97,15 @@ static void feed_forward_backward(const Pass *pass) {
     const float *dy = unmask(pass, SITE_MLP_OUT);
     bias_gradient(pass, PART_DOWN_BIAS, dy, width);
     /* The activation, which the weights' gradient reads, takes the place of what it was applied to. */
-    MatrixFinish finish = {.x = a->up, .y = a->up, .width = inner};
-    linear(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_gelu_both, &finish);
+    MatrixFinish finish = {
+        .x = a->up, .y = a->up, .width = inner, .activation = w->config.activation};
+    linear(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_activation_both, &finish);
     weight_gradient(pass, PART_DOWN_WEIGHT, a->up, dy);
     bias_gradient(pass, PART_UP_BIAS, w->dwide, inner);
     normed_weight_gradient(pass, PART_UP_WEIGHT, &norm, w->dwide);
     linear(pass, PART_UP_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
-    norm_parameters(pass, &norm, w->dnarrow);
-    norm_backward(pass, &norm, w->dnarrow);
+    block_norm_parameters(pass, &norm, w->dnarrow);
+    block_norm_backward(pass, &norm, w->dnarrow);
 }
 
 /* wide [rows, C]: the live rows' gradient; the others have none. */
@@ -145,9 +154,9 @@ static void attention_half_backward(const Pass *pass, bool below) {
     bias_gradient(pass, PART_QKV_BIAS, w->dwide, 3 * width);
     normed_weight_gradient(pass, PART_QKV_WEIGHT, &norm, w->dwide);
     linear(pass, PART_QKV_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
-    norm_parameters(pass, &norm, w->dnarrow);
+    block_norm_parameters(pass, &norm, w->dnarrow);
     if (below) {
-        norm_backward(pass, &norm, w->dnarrow);
+        block_norm_backward(pass, &norm, w->dnarrow);
     }
 }
 
@@ -178,12 +187,12 @@ void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const
     live.rows = w->lives;
     const BlockNorm norm = {PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean,
                             w->rstd};
-    norm_parameters(&live, &norm, w->dnarrow);
+    block_norm_parameters(&live, &norm, w->dnarrow);
     if (lowest == (int)c->layers) {
         return;
     }
     memset(w->dresidual, 0, w->lives * c->width * sizeof *w->dresidual);
-    norm_backward(&live, &norm, w->dnarrow);
+    block_norm_backward(&live, &norm, w->dnarrow);
     for (int layer = (int)c->layers - 1; layer >= 0 && layer >= lowest; layer--) {
         pass.layer = (size_t)layer;
         if (pass.layer < w->kept) {

@@ -7,6 +7,12 @@ static const float *weights(const Pass *pass, Part part) {
     return part_weights(pass->model, pass->w, part, pass->layer);
 }
 
+static Norm norm_of(const Pass *pass, Part weight, Part bias) {
+    const ModelConfig *c = &pass->w->config;
+    return (Norm){c->family->block.norm, weights(pass, weight), weights(pass, bias),
+                  c->norm_epsilon};
+}
+
 static void linear(const Pass *pass, Part part, float *y, const float *x, GemmFinish *finish,
                    const MatrixFinish *context) {
     linear_product(&pass->linear, part, pass->layer, PACK_FORWARD, y, x, pass->rows, finish,
@@ -35,8 +41,8 @@ static void attend(const Pass *pass) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
     const BlockActivations *a = &w->block[pass->layer];
-    layernorm_forward(w->normed, a->mean1, a->rstd1, a->input, weights(pass, PART_NORM1_WEIGHT),
-                      weights(pass, PART_NORM1_BIAS), c->norm_epsilon, pass->rows, c->width);
+    const Norm norm = norm_of(pass, PART_NORM1_WEIGHT, PART_NORM1_BIAS);
+    norm_forward(&norm, w->normed, a->mean1, a->rstd1, a->input, pass->rows, c->width);
     MatrixFinish finish = {.bias = weights(pass, PART_QKV_BIAS), .width = 3 * c->width};
     linear(pass, PART_QKV_WEIGHT, a->qkv, w->normed, finish_bias, &finish);
     attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
@@ -68,16 +74,19 @@ static void feed_forward(const Pass *pass, float *output) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
     const BlockActivations *a = &w->block[pass->layer];
-    layernorm_forward(w->normed, a->mean2, a->rstd2, a->middle, weights(pass, PART_NORM2_WEIGHT),
-                      weights(pass, PART_NORM2_BIAS), c->norm_epsilon, pass->rows, c->width);
-    MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS), .y = w->dwide, .width = c->inner};
+    const Norm norm = norm_of(pass, PART_NORM2_WEIGHT, PART_NORM2_BIAS);
+    norm_forward(&norm, w->normed, a->mean2, a->rstd2, a->middle, pass->rows, c->width);
+    MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS),
+                           .y = w->dwide,
+                           .width = c->inner,
+                           .activation = c->activation};
     if (output == NULL) {
         linear(pass, PART_UP_WEIGHT, a->up, w->normed, finish_bias, &finish);
         return;
     }
     bool kept = pass->layer >= w->kept;
-    linear(pass, PART_UP_WEIGHT, a->up, w->normed, kept ? finish_bias_gelu : finish_bias_gelu_only,
-           &finish);
+    linear(pass, PART_UP_WEIGHT, a->up, w->normed,
+           kept ? finish_bias_activation : finish_bias_activation_only, &finish);
     linear_residual(pass, output, a->middle, kept ? w->dwide : a->up, PART_DOWN_WEIGHT,
                     PART_DOWN_BIAS, SITE_MLP_OUT);
 }
@@ -115,9 +124,9 @@ void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
         };
         block_forward(&pass, layer + 1 < c->layers ? w->block[layer + 1].input : w->last);
     }
-    layernorm_forward(
-        w->hidden, w->mean, w->rstd, w->last, part_weights(model, w, PART_FINAL_NORM_WEIGHT, 0),
-        part_weights(model, w, PART_FINAL_NORM_BIAS, 0), c->norm_epsilon, w->lives, c->width);
+    const Norm norm = {c->family->block.norm, part_weights(model, w, PART_FINAL_NORM_WEIGHT, 0),
+                       part_weights(model, w, PART_FINAL_NORM_BIAS, 0), c->norm_epsilon};
+    norm_forward(&norm, w->hidden, w->mean, w->rstd, w->last, w->lives, c->width);
 }
 
 void model_forward(const Model *model, Workspace *workspace, const Batch *batch,

@@ -18,6 +18,13 @@ static void linear(const Generator *g, const Model *model, Part weight, size_t l
     linear_product(&layers, weight, layer, PACK_FORWARD, y, x, n, finish, context);
 }
 
+static void norm(Generator *g, const Model *model, Part weight, Part bias, size_t layer,
+                 const float *x, size_t n) {
+    const Norm kernel = {model->config.family->block.norm, part(model, weight, layer),
+                         part(model, bias, layer), g->norm_epsilon};
+    norm_forward(&kernel, g->normed, g->mean, g->rstd, x, n, g->width);
+}
+
 /* Of prompts only the last tokens go on: brings their rows to the front, returns their number. */
 static size_t keep_last(Generator *g) {
     for (size_t i = 0; i < g->sequences; i++) {
@@ -36,8 +43,7 @@ static size_t attention(Generator *g, const Model *model, size_t layer, size_t n
     MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer), .width = 3 * width};
     MatrixFinish out = {
         .bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x, .width = width};
-    layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_NORM1_WEIGHT, layer),
-                      part(model, PART_NORM1_BIAS, layer), g->norm_epsilon, n, width);
+    norm(g, model, PART_NORM1_WEIGHT, PART_NORM1_BIAS, layer, g->x, n);
     linear(g, model, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, finish_bias, &qkv);
     cached_attention_store(&pages, g->place, g->qkv, n);
     if (g->sequences > 0 && layer + 1 < g->layers) {
@@ -59,12 +65,14 @@ static size_t attention(Generator *g, const Model *model, size_t layer, size_t n
 
 static void feed_forward(Generator *g, const Model *model, size_t layer, size_t n) {
     size_t width = g->width;
-    MatrixFinish up = {.bias = part(model, PART_UP_BIAS, layer), .width = g->inner};
+    MatrixFinish up = {.bias = part(model, PART_UP_BIAS, layer),
+                       .width = g->inner,
+                       .activation = model->config.activation};
     MatrixFinish down = {
         .bias = part(model, PART_DOWN_BIAS, layer), .residual = g->middle, .width = width};
-    layernorm_forward(g->normed, g->mean, g->rstd, g->middle, part(model, PART_NORM2_WEIGHT, layer),
-                      part(model, PART_NORM2_BIAS, layer), g->norm_epsilon, n, width);
-    linear(g, model, PART_UP_WEIGHT, layer, g->inside, g->normed, n, finish_bias_gelu_only, &up);
+    norm(g, model, PART_NORM2_WEIGHT, PART_NORM2_BIAS, layer, g->middle, n);
+    linear(g, model, PART_UP_WEIGHT, layer, g->inside, g->normed, n, finish_bias_activation_only,
+           &up);
     linear(g, model, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, finish_bias_residual, &down);
 }
 
@@ -76,8 +84,7 @@ void generator_pass(Generator *g, const Model *model, size_t n) {
         n = attention(g, model, layer, n);
         feed_forward(g, model, layer, n);
     }
-    layernorm_forward(g->normed, g->mean, g->rstd, g->x, part(model, PART_FINAL_NORM_WEIGHT, 0),
-                      part(model, PART_FINAL_NORM_BIAS, 0), g->norm_epsilon, n, g->width);
+    norm(g, model, PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, 0, g->x, n);
 }
 
 void generator_head(Generator *g, const Model *model, const float *hidden, size_t n) {

@@ -98,9 +98,9 @@ static void test_finishes(void **state) {
     fill(other, ROWS * WIDTH, 3);
     check_finish(finish_bias, bias_formula);
     check_finish(finish_bias_residual, residual_formula);
-    check_finish(finish_bias_gelu, gelu_formula);
-    check_finish(finish_bias_gelu_only, only_formula);
-    check_finish(finish_gelu_both, both_formula);
+    check_finish(finish_bias_activation, gelu_formula);
+    check_finish(finish_bias_activation_only, only_formula);
+    check_finish(finish_activation_both, both_formula);
 }
 
 /* The activation may take the place of what it was applied to. */
@@ -108,11 +108,11 @@ static void test_in_place(void **state) {
     (void)state;
     MatrixFinish f = {.x = other, .y = second, .width = WIDTH};
     memcpy(whole, start, sizeof whole);
-    finish_gelu_both(&f, 0, ROWS, 0, WIDTH, whole, LD);
+    finish_activation_both(&f, 0, ROWS, 0, WIDTH, whole, LD);
     memcpy(second_cut, other, sizeof second_cut);
     f = (MatrixFinish){.x = second_cut, .y = second_cut, .width = WIDTH};
     memcpy(cut, start, sizeof cut);
-    finish_gelu_both(&f, 0, ROWS, 0, WIDTH, cut, LD);
+    finish_activation_both(&f, 0, ROWS, 0, WIDTH, cut, LD);
     assert_memory_equal(cut, whole, sizeof cut);
     assert_memory_equal(second_cut, second, sizeof second);
 }

@@ -93,13 +93,14 @@ static void test_norm_parameters(void **state) {
     fill(weight, WIDTH, 3);
     fill(bias, WIDTH, 4);
     float before[2][WIDTH];
+    const Norm norm = {NORM_LAYER, weight, bias, 1e-5f};
     for (int threads = 1; threads <= 3; threads++) {
         parallel_init(threads);
-        layernorm_forward(y, mean, rstd, x, weight, bias, 1e-5f, ROWS, WIDTH);
+        norm_forward(&norm, y, mean, rstd, x, ROWS, WIDTH);
         for (size_t c = 0; c < WIDTH; c++) {
             dweight[c] = dbias[c] = 1;
         }
-        layernorm_backward_parameters(dweight, dbias, dy, x, mean, rstd, ROWS, WIDTH);
+        norm_backward_parameters(&norm, dweight, dbias, dy, x, mean, rstd, ROWS, WIDTH);
         if (threads > 1) {
             assert_memory_equal(dweight, before[0], sizeof dweight);
             assert_memory_equal(dbias, before[1], sizeof dbias);
@@ -118,12 +119,12 @@ static void test_norm_parameters(void **state) {
         assert_close_double("db", dbias[c], db, 0, 3e-5);
     }
     float only[WIDTH] = {0};
-    layernorm_backward_parameters(NULL, only, dy, x, mean, rstd, ROWS, WIDTH);
+    norm_backward_parameters(&norm, NULL, only, dy, x, mean, rstd, ROWS, WIDTH);
     for (size_t c = 0; c < WIDTH; c++) {
         assert_close_double("db alone", only[c], (double)dbias[c] - 1, 0, 1e-5);
     }
     memset(dx, 0, sizeof dx);
-    layernorm_backward(dx, dy, x, mean, rstd, weight, ROWS, WIDTH);
+    norm_backward(&norm, dx, dy, x, mean, rstd, ROWS, WIDTH);
     for (size_t t = 0; t < ROWS; t += 50) { /* a norm does not see a shift or (nearly) a scale */
         double shift = 0, scale = 0;
         for (size_t c = 0; c < WIDTH; c++) {

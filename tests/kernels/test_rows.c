@@ -39,7 +39,7 @@ static double gelu(double v) {
 
 static void gelu_case(const RowKernels *row, size_t n) {
     memcpy(got, x, sizeof x);
-    row->bias_gelu(got, more, b, n);
+    row->bias_activation(ACTIVATION_GELU_NEW, got, more, b, n);
     for (size_t i = 0; i < n; i++) {
         want[i] = x[i] + b[i];
         more_want[i] = (float)gelu(want[i]);
@@ -52,7 +52,7 @@ static void gelu_case(const RowKernels *row, size_t n) {
     }
     memcpy(got, y, sizeof y);
     memcpy(more, x, sizeof x);
-    row->gelu_both(got, more, more, n);
+    row->activation_both(ACTIVATION_GELU_NEW, got, more, more, n);
     assert_close(row->name, got, want, n, 1e-6, 1e-6);
     for (size_t i = 0; i < n; i++) {
         more_want[i] = (float)gelu(x[i]);
@@ -60,7 +60,7 @@ static void gelu_case(const RowKernels *row, size_t n) {
     assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
     memset(w, 0, sizeof w);
     memcpy(more, x, sizeof x);
-    row->bias_gelu_only(more, w, n);
+    row->activation(ACTIVATION_GELU_NEW, more, more, w, n);
     assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
 }
 
@@ -73,7 +73,7 @@ static void test_gelu(void **state) {
     b[3] = b[4] = 0;
     for (size_t i = 0; row_kernels_at(i) != NULL; i++) { /* far out: 0 and the identity, no NaN */
         memcpy(got, x, sizeof x);
-        row_kernels_at(i)->bias_gelu(got, more, b, 16);
+        row_kernels_at(i)->bias_activation(ACTIVATION_GELU_NEW, got, more, b, 16);
         assert_true(fabsf(more[3]) < 1e-10f && more[4] == 1e10f);
     }
     x[3] = -3, x[4] = 5;
