@@ -44,6 +44,15 @@ typedef enum HeadKind {
     HEAD_BOTH,   /* LM and scores on one trunk: a policy that carries its critic */
 } HeadKind;
 
+/* Low-rank adapters (LoRA, Hu et al. 2021) of linear layers; see adapter.h. */
+typedef struct AdapterConfig {
+    size_t rank;      /* 0: none */
+    float alpha;      /* an adapter counts alpha / rank times */
+    float dropout;    /* of what it reads, in training */
+    bool rslora;      /* alpha / sqrt(rank) instead (Kalajdzievski 2023) */
+    uint64_t targets; /* bit p: Part p of every block has one */
+} AdapterConfig;
+
 typedef struct ModelConfig {
     const struct ModelFamily *family;
     size_t layers, heads, width, inner, vocabulary, context;
@@ -65,6 +74,7 @@ typedef struct ModelConfig {
     size_t labels; /* outputs of the score head; 1 for a reward model; 0 with HEAD_LM */
     float dropout_embedding, dropout_residual, dropout_attention;
     int32_t eos, bos, pad; /* ids, -1: none */
+    AdapterConfig adapter;
     float reward_bias;     /* added to the score of a reward model (HEAD_SCORES, 1 label) */
     char **label_name;     /* [labels] of a classifier, or NULL; owned */
     bool regression;       /* problem_type is regression */
