@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/kernels/attention.h"
 
+#include "common/base/error.h"
 #include "common/base/parallel.h"
 #include "common/kernels/attention_block.h"
 
@@ -20,6 +21,7 @@ size_t attention_scratch(size_t head_size) {
 typedef struct Work {
     const AttentionPass *pass;
     AttentionTask *task;
+    size_t heads; /* of each group */
 } Work;
 
 static void run_tasks(void *context, size_t begin, size_t end, int thread) {
@@ -27,14 +29,20 @@ static void run_tasks(void *context, size_t begin, size_t end, int thread) {
     const Attention *a = w->pass->attention;
     float *scratch = a->scratch + (size_t)thread * attention_scratch(a->head_size);
     for (size_t i = begin; i < end; i++) {
-        w->task(w->pass, i / a->heads, i % a->heads, scratch);
+        w->task(w->pass, i / w->heads, i % w->heads, scratch);
     }
+}
+
+static void run(const AttentionPass *pass, AttentionTask *task, size_t heads) {
+    const Attention *a = pass->attention;
+    CHECK(a->kv_heads > 0 && a->heads % a->kv_heads == 0);
+    Work work = {pass, task, heads};
+    parallel_each(a->groups * heads, run_tasks, &work);
 }
 
 void attention_forward(float *out, float *lse, const float *qkv, const Attention *attention) {
     AttentionPass pass = {.attention = attention, .qkv = qkv, .out = out, .lse = lse};
-    Work work = {&pass, kernels_of(attention)->forward};
-    parallel_each(attention->groups * attention->heads, run_tasks, &work);
+    run(&pass, kernels_of(attention)->forward, attention->heads);
 }
 
 void attention_backward(float *dqkv, const float *dout, const float *out, const float *lse,
@@ -45,6 +53,5 @@ void attention_backward(float *dqkv, const float *dout, const float *out, const 
                           .out = (float *)(uintptr_t)out,
                           .lse = (float *)(uintptr_t)lse,
                           .dqkv = dqkv};
-    Work work = {&pass, kernels_of(attention)->backward};
-    parallel_each(attention->groups * attention->heads, run_tasks, &work);
+    run(&pass, kernels_of(attention)->backward, attention->kv_heads);
 }

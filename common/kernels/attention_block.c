@@ -7,17 +7,19 @@
  * several queries: the sums over keys need no sum across lanes, and scores are operands of every product
  * as they lie. Only queries (and their dout) are transposed, once for each block of them.
  *
- * Query c of a block sees key j of a block when j <= c + offset. Tiles that nobody sees are skipped, rows
- * of products end (or begin) at the last (first) element that any row of their tile sees; what a tile
- * holds beyond is made zero.
+ * Query c of a block sees key j of a block when c + low < j <= c + high. Tiles that nobody sees are
+ * skipped, rows of products begin and end at the first and last element that any row of their tile sees;
+ * what a tile holds beyond is made zero.
  *
  * Keys are cut into blocks from the first key of the prefix on, so that a row's bits do not depend on
- * whether its sequence shares a prefix.
+ * whether its sequence shares a prefix. Blocks outside the windows of all queries are left out; one outside
+ * of some query's window changes nothing of it.
  *
  * Compiled several times; ATTENTION names the table that this compilation defines.
  */
 #include "common/kernels/attention_block.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -117,16 +119,19 @@ static Buffers lay_out(float *scratch, size_t head_size) {
 typedef struct Block {
     const AttentionPass *pass;
     const AttentionSequence *s;
-    size_t head;
-    size_t first, queries; /* rows of the batch */
-    size_t position;       /* of the first query, prefix included */
-    size_t d, width;       /* floats of a head, and of all */
+    size_t head, kv_head;
+    size_t first, queries;   /* rows of the batch */
+    size_t position;         /* of the first query, prefix included */
+    size_t d, width, stride; /* floats of a head, of a row of out, and of qkv */
+    size_t fresh;            /* keys from here on have no gradient yet */
+    float scale;
 } Block;
 
-/* A block of keys, as the queries of a block see it. */
+/* A block of keys, as the queries of a block see it: query i sees key j when i + low < j <= i + high. */
 typedef struct Span {
     size_t first, keys; /* counted from the first key of the prefix */
-    ptrdiff_t offset;   /* of the first query to the first key */
+    ptrdiff_t low, high;
+    bool later; /* not the first one */
 } Span;
 
 static inline ptrdiff_t clamp(ptrdiff_t x, ptrdiff_t low, ptrdiff_t high) {
@@ -137,6 +142,50 @@ static inline ptrdiff_t clamp(ptrdiff_t x, ptrdiff_t low, ptrdiff_t high) {
 static size_t key_row(const Block *b, size_t key) {
     size_t prefix = b->s->prefix_end - b->s->prefix_begin;
     return key < prefix ? b->s->prefix_begin + key : b->s->begin + key - prefix;
+}
+
+/* Where the query's head begins in a row of qkv; the head of keys (kind 1) or values (2). */
+static size_t query_at(const Block *b, size_t row) {
+    return row * b->stride + b->head * b->d;
+}
+
+static size_t key_at(const Block *b, size_t key, size_t kind) {
+    const Attention *a = b->pass->attention;
+    size_t head = a->heads + (kind - 1) * a->kv_heads + b->kv_head;
+    return key_row(b, key) * b->stride + head * b->d;
+}
+
+/* How many keys the rows before a position see. */
+static size_t reach(const Block *b, size_t position) {
+    const Attention *a = b->pass->attention;
+    if (!a->bidirectional || position == 0) {
+        return position;
+    }
+    size_t all = b->s->end - b->s->begin;
+    return a->window == 0 || all - position < a->window ? all : position + a->window - 1;
+}
+
+/* The block of keys from the one in which `first` lies; bounds beyond all queries and keys say no more. */
+static Span span_at(const Block *b, size_t first, size_t end, bool later) {
+    const Attention *a = b->pass->attention;
+    ptrdiff_t offset = (ptrdiff_t)b->position - (ptrdiff_t)first;
+    ptrdiff_t window =
+        a->window == 0 || a->window > PTRDIFF_MAX / 4 ? PTRDIFF_MAX / 4 : (ptrdiff_t)a->window;
+    ptrdiff_t high = a->bidirectional ? offset + window - 1 : offset;
+    return (Span){first, end - first < KEYS ? end - first : KEYS,
+                  clamp(offset - window, -QUERIES, KEYS), clamp(high, -QUERIES, KEYS), later};
+}
+
+/* Calls f with the blocks of keys that a block of queries sees. */
+static void each_span(const Buffers *w, const Block *b,
+                      void (*f)(const Buffers *, const Block *, const Span *)) {
+    size_t window = b->pass->attention->window, end = reach(b, b->position + b->queries);
+    size_t begin = window != 0 && b->position >= window ? b->position + 1 - window : 0;
+    begin -= begin % KEYS;
+    for (size_t first = begin; first < end; first += KEYS) {
+        Span span = span_at(b, first, end, first > begin);
+        f(w, b, &span);
+    }
 }
 
 /* to = a x, rows of n floats */
@@ -199,9 +248,8 @@ static inline void expect_write(const float *row, size_t d) {
 /* What a block sees of the rows of keys (kind 1) or values (2), copied. */
 static void gather(float *to, const Buffers *w, const Block *b, const Span *span, size_t kind) {
     for (size_t j = 0; j < span->keys; j++) {
-        const float *from = b->pass->qkv + key_row(b, span->first + j) * 3 * b->width +
-                            kind * b->width + b->head * b->d;
-        expect_read(from + AHEAD * 3 * b->width, b->d);
+        const float *from = b->pass->qkv + key_at(b, span->first + j, kind);
+        expect_read(from + AHEAD * b->stride, b->d);
         copy(to + j * w->ld, from, b->d);
     }
 }
@@ -252,43 +300,47 @@ static void load_queries(float *to, float *transposed, const float *x, size_t st
 static void scores(float *s, const float *x, const float *yt, const Buffers *w, const Block *b,
                    const Span *span) {
     for (size_t j = 0; j < span->keys; j += TILE_ROWS) {
-        size_t c = (size_t)clamp((ptrdiff_t)j - span->offset, 0, QUERIES);
-        for (c -= c % TILE_COLUMNS; c < b->queries; c += TILE_COLUMNS) {
+        size_t c = (size_t)clamp((ptrdiff_t)j - span->high, 0, QUERIES);
+        size_t end =
+            (size_t)clamp((ptrdiff_t)j + TILE_ROWS - 1 - span->low, 0, (ptrdiff_t)b->queries);
+        for (c -= c % TILE_COLUMNS; c < end; c += TILE_COLUMNS) {
             multiply(b->d, x + j * w->ld, w->ld, 1, yt + c, QUERIES, s + j * QUERIES + c, QUERIES,
                      false);
         }
     }
 }
 
-/* y[query] = (add: y[query] +) sum over keys of s[key, query] x[key]. */
+/* y[query] = (in a later block: y[query] +) sum over keys of s[key, query] x[key]. */
 static void weigh(float *y, const float *s, const float *x, const Buffers *w, const Block *b,
-                  const Span *span, bool add) {
+                  const Span *span) {
     for (size_t i = 0; i < b->queries; i += TILE_ROWS) {
-        size_t depth =
-            (size_t)clamp((ptrdiff_t)i + TILE_ROWS + span->offset, 0, (ptrdiff_t)span->keys);
-        for (size_t p = 0; p < b->d && depth > 0; p += TILE_COLUMNS) {
-            multiply(depth, s + i, 1, QUERIES, x + p, w->ld, y + i * w->ld + p, w->ld, add);
+        ptrdiff_t keys = (ptrdiff_t)span->keys, at = (ptrdiff_t)i;
+        size_t end = (size_t)clamp(at + TILE_ROWS + span->high, 0, keys);
+        size_t j = (size_t)clamp(at + 1 + span->low, 0, (ptrdiff_t)end);
+        for (size_t p = 0; p < b->d && (j < end || !span->later); p += TILE_COLUMNS) {
+            multiply(end - j, s + j * QUERIES + i, 1, QUERIES, x + j * w->ld + p, w->ld,
+                     y + i * w->ld + p, w->ld, span->later);
         }
     }
 }
 
-/* Gradient of keys (kind 1) or values (2) += sum over queries of s[key, query] x[query]. Each row's first
- * sum is that of its own block. */
+/* Gradient of keys (kind 1) or values (2) += sum over queries of s[key, query] x[query]. */
 static void collect(const float *s, const float *x, const Buffers *w, const Block *b,
                     const Span *span, size_t kind) {
     for (size_t j = 0; j < span->keys; j += TILE_ROWS) {
-        size_t i = (size_t)clamp((ptrdiff_t)j - span->offset, 0, (ptrdiff_t)b->queries);
+        ptrdiff_t queries = (ptrdiff_t)b->queries, at = (ptrdiff_t)j;
+        size_t end = (size_t)clamp(at + TILE_ROWS - 1 - span->low, 0, queries);
+        size_t i = (size_t)clamp(at - span->high, 0, (ptrdiff_t)end);
         for (size_t p = 0; p < b->d; p += TILE_COLUMNS) {
-            multiply(b->queries - i, s + j * QUERIES + i, QUERIES, 1, x + i * w->ld + p, w->ld,
+            multiply(end - i, s + j * QUERIES + i, QUERIES, 1, x + i * w->ld + p, w->ld,
                      w->d + j * w->ld + p, w->ld, false);
         }
     }
     for (size_t j = 0; j < span->keys; j++) {
         size_t key = span->first + j;
-        float *to =
-            b->pass->dqkv + key_row(b, key) * 3 * b->width + kind * b->width + b->head * b->d;
-        expect_write(to + AHEAD * 3 * b->width, b->d);
-        if (key >= b->position) {
+        float *to = b->pass->dqkv + key_at(b, key, kind);
+        expect_write(to + AHEAD * b->stride, b->d);
+        if (key >= b->fresh) {
             copy(to, w->d + j * w->ld, b->d);
         } else {
             add_to(to, w->d + j * w->ld, b->d);
@@ -302,7 +354,7 @@ static void draw_mask(const Buffers *w, const Block *b, const Span *span) {
     const Attention *a = b->pass->attention;
     memset(w->mask, 0, sizeof *w->mask * KEYS * QUERIES);
     for (size_t i = 0; i < b->queries; i++) {
-        size_t n = (size_t)clamp((ptrdiff_t)i + 1 + span->offset, 0, (ptrdiff_t)span->keys);
+        size_t n = (size_t)clamp((ptrdiff_t)i + 1 + span->high, 0, (ptrdiff_t)span->keys);
         DropoutRow row = dropout_row(a->key, b->s->stream, (uint32_t)(b->position + i),
                                      a->site + (uint32_t)b->head);
         row.word[0] += (uint32_t)(span->first / 4);
@@ -314,21 +366,37 @@ static void draw_mask(const Buffers *w, const Block *b, const Span *span) {
     }
 }
 
-/* A vector of queries, from `column` on: all of them see the keys up to `whole`; no product reads those
- * from `end` on. */
+/* A vector of queries, from `column` on: products read its keys [begin, end), and all of them see
+ * [whole_begin, whole_end). */
 typedef struct Lanes {
-    size_t column, whole, end;
+    size_t begin, whole_begin, whole_end, end;
 } Lanes;
 
 static Lanes lanes_at(size_t column, const Span *span) {
-    ptrdiff_t first = (ptrdiff_t)column + span->offset, keys = (ptrdiff_t)span->keys;
-    return (Lanes){column, (size_t)clamp(first + 1, 0, keys),
-                   (size_t)clamp(first + VECTOR + TILE_ROWS, 0, keys)};
+    ptrdiff_t first = (ptrdiff_t)column + span->low, last = (ptrdiff_t)column + span->high;
+    ptrdiff_t keys = (ptrdiff_t)span->keys;
+    ptrdiff_t begin = clamp(first + 1 - TILE_ROWS, 0, keys), whole = clamp(first + VECTOR, 0, keys);
+    return (Lanes){(size_t)begin, (size_t)whole, (size_t)clamp(last + 1, whole, keys),
+                   (size_t)clamp(last + VECTOR + TILE_ROWS, whole, keys)};
 }
 
 /* All bits set where a query sees the key. */
 static inline IntVector sees(size_t key, size_t column, const Span *span) {
-    return lanes() >= (int32_t)((ptrdiff_t)key - (ptrdiff_t)column - span->offset);
+    ptrdiff_t at = (ptrdiff_t)key - (ptrdiff_t)column;
+    return (lanes() >= (int32_t)(at - span->high)) & (lanes() < (int32_t)(at - span->low));
+}
+
+/* The two steps of softmax for a key that not all queries see. */
+static inline Vector largest_seen(Vector largest, const float *p, size_t key, size_t column,
+                                  const Span *span) {
+    return vector_max(largest, where(sees(key, column, span), load(p + key * QUERIES), largest));
+}
+
+static inline Vector exp_seen(Vector largest, float *p, size_t key, size_t column,
+                              const Span *span) {
+    Vector e = only(sees(key, column, span), vector_exp(load(p + key * QUERIES) - largest));
+    store(p + key * QUERIES, e);
+    return e;
 }
 
 /* The probabilities of a vector of queries, from their scores, but for the division by their sum; the
@@ -338,23 +406,26 @@ static void softmax_lanes(const Buffers *w, const Span *span, size_t column) {
     Lanes l = lanes_at(column, span);
     float *p = w->p + column, *top = w->row + column, *total = top + QUERIES;
     Vector before = load(top), largest = before;
-    for (size_t j = 0; j < l.whole; j++) {
+    for (size_t j = l.begin; j < l.whole_begin; j++) {
+        largest = largest_seen(largest, p, j, column, span);
+    }
+    for (size_t j = l.whole_begin; j < l.whole_end; j++) {
         largest = vector_max(largest, load(p + j * QUERIES));
     }
-    for (size_t j = l.whole; j < l.end; j++) {
-        Vector x = load(p + j * QUERIES);
-        largest = vector_max(largest, where(sees(j, column, span), x, largest));
+    for (size_t j = l.whole_end; j < l.end; j++) {
+        largest = largest_seen(largest, p, j, column, span);
     }
     Vector factor = vector_exp(before - largest), sum = load(total) * factor;
-    for (size_t j = 0; j < l.whole; j++) {
+    for (size_t j = l.begin; j < l.whole_begin; j++) {
+        sum += exp_seen(largest, p, j, column, span);
+    }
+    for (size_t j = l.whole_begin; j < l.whole_end; j++) {
         Vector e = vector_exp(load(p + j * QUERIES) - largest);
         store(p + j * QUERIES, e);
         sum += e;
     }
-    for (size_t j = l.whole; j < l.end; j++) {
-        Vector e = only(sees(j, column, span), vector_exp(load(p + j * QUERIES) - largest));
-        store(p + j * QUERIES, e);
-        sum += e;
+    for (size_t j = l.whole_end; j < l.end; j++) {
+        sum += exp_seen(largest, p, j, column, span);
     }
     store(top, largest);
     store(total, sum);
@@ -364,7 +435,7 @@ static void softmax_lanes(const Buffers *w, const Span *span, size_t column) {
 static void apply_mask(const Buffers *w, const Block *b, const Span *span) {
     for (size_t c = 0; c < b->queries; c += VECTOR) {
         Lanes l = lanes_at(c, span);
-        for (size_t j = 0; j < l.end; j++) {
+        for (size_t j = l.begin; j < l.end; j++) {
             float *p = w->p + j * QUERIES + c;
             store(p, load(p) * load(w->mask + j * QUERIES + c));
         }
@@ -372,7 +443,6 @@ static void apply_mask(const Buffers *w, const Block *b, const Span *span) {
 }
 
 static void forward_span(const Buffers *w, const Block *b, const Span *span) {
-    bool later = span->first > 0;
     gather(w->k, w, b, span, 1);
     gather(w->v, w, b, span, 2);
     scores(w->p, w->k, w->qt, w, b, span);
@@ -383,7 +453,7 @@ static void forward_span(const Buffers *w, const Block *b, const Span *span) {
         draw_mask(w, b, span);
         apply_mask(w, b, span);
     }
-    if (later) {
+    if (span->later) {
         for (size_t i = 0; i < b->queries; i++) {
             float *y = w->y + i * w->ld;
             for (size_t p = 0; p < b->d; p++) {
@@ -391,23 +461,20 @@ static void forward_span(const Buffers *w, const Block *b, const Span *span) {
             }
         }
     }
-    weigh(w->y, w->p, w->v, w, b, span, later);
+    weigh(w->y, w->p, w->v, w, b, span);
 }
 
-static void forward_block(const Buffers *w, const Block *b, float scale) {
+static void forward_block(const Buffers *w, const Block *b) {
     const AttentionPass *pass = b->pass;
-    load_queries(w->q, w->qt, pass->qkv + b->first * 3 * b->width + b->head * b->d, 3 * b->width,
-                 scale, w, b);
+    load_queries(w->q, w->qt, pass->qkv + query_at(b, b->first), b->stride, b->scale, w, b);
+    /* A first block of keys may lie outside of a query's window: then the difference to the largest score
+     * so far must be a number. */
+    float least = pass->attention->window != 0 ? -FLT_MAX : -INFINITY;
     for (size_t i = 0; i < QUERIES; i++) {
-        w->row[i] = -INFINITY;
+        w->row[i] = least;
         w->row[QUERIES + i] = 0;
     }
-    size_t keys = b->position + b->queries;
-    for (size_t first = 0; first < keys; first += KEYS) {
-        Span span = {first, keys - first < KEYS ? keys - first : KEYS,
-                     (ptrdiff_t)b->position - (ptrdiff_t)first};
-        forward_span(w, b, &span);
-    }
+    each_span(w, b, forward_span);
     for (size_t i = 0; i < b->queries; i++) {
         float *out = pass->out + (b->first + i) * b->width + b->head * b->d;
         float sum = w->row[QUERIES + i];
@@ -417,12 +484,13 @@ static void forward_block(const Buffers *w, const Block *b, float scale) {
     }
 }
 
-/* From scores (p) and gradients of probabilities (s) of a vector of queries: what values get (p) and the
- * gradient of scores (s). sum_j p_j dp_j is dout . out, with dropout too. */
-static void softmax_backward_lanes(const Buffers *w, const Span *span, size_t column, bool drops) {
-    Lanes l = lanes_at(column, span);
+/* From scores (p) and gradients of probabilities (s) of a vector of queries for keys [begin, end): what
+ * values get (p) and the gradient of scores (s). sum_j p_j dp_j is dout . out, with dropout too. */
+static inline __attribute__((always_inline)) void
+softmax_backward_keys(const Buffers *w, const Span *span, size_t column, size_t begin, size_t end,
+                      bool drops, bool whole) {
     Vector lse = load(w->row + column), delta = load(w->row + QUERIES + column);
-    for (size_t j = 0; j < l.end; j++) {
+    for (size_t j = begin; j < end; j++) {
         size_t at = j * QUERIES + column;
         Vector p = vector_exp(load(w->p + at) - lse), dp = load(w->s + at), kept = p;
         if (drops) {
@@ -431,7 +499,7 @@ static void softmax_backward_lanes(const Buffers *w, const Span *span, size_t co
             kept *= mask;
         }
         Vector s = p * (dp - delta);
-        if (j >= l.whole) {
+        if (!whole) {
             IntVector see = sees(j, column, span);
             s = only(see, s);
             kept = only(see, kept);
@@ -441,28 +509,36 @@ static void softmax_backward_lanes(const Buffers *w, const Span *span, size_t co
     }
 }
 
+static inline __attribute__((always_inline)) void softmax_backward(const Buffers *w, const Block *b,
+                                                                   const Span *span, bool drops) {
+    for (size_t c = 0; c < b->queries; c += VECTOR) {
+        Lanes l = lanes_at(c, span);
+        softmax_backward_keys(w, span, c, l.begin, l.whole_begin, drops, false);
+        softmax_backward_keys(w, span, c, l.whole_begin, l.whole_end, drops, true);
+        softmax_backward_keys(w, span, c, l.whole_end, l.end, drops, false);
+    }
+}
+
 static void backward_span(const Buffers *w, const Block *b, const Span *span) {
-    bool drops = b->pass->attention->dropout > 0;
     gather(w->k, w, b, span, 1);
     gather(w->v, w, b, span, 2);
     scores(w->p, w->k, w->qt, w, b, span);
     scores(w->s, w->v, w->doutt, w, b, span);
-    if (drops) {
+    if (b->pass->attention->dropout > 0) {
         draw_mask(w, b, span);
-    }
-    for (size_t c = 0; c < b->queries; c += VECTOR) {
-        softmax_backward_lanes(w, span, c, drops);
+        softmax_backward(w, b, span, true);
+    } else {
+        softmax_backward(w, b, span, false);
     }
     collect(w->p, w->dout, w, b, span, 2);
     collect(w->s, w->q, w, b, span, 1);
-    weigh(w->y, w->s, w->k, w, b, span, span->first > 0);
+    weigh(w->y, w->s, w->k, w, b, span);
 }
 
-static void backward_block(const Buffers *w, const Block *b, float scale) {
+static void backward_block(const Buffers *w, const Block *b) {
     const AttentionPass *pass = b->pass;
     size_t at = b->first * b->width + b->head * b->d;
-    load_queries(w->q, w->qt, pass->qkv + b->first * 3 * b->width + b->head * b->d, 3 * b->width,
-                 scale, w, b);
+    load_queries(w->q, w->qt, pass->qkv + query_at(b, b->first), b->stride, b->scale, w, b);
     load_queries(w->dout, w->doutt, pass->dout + at, b->width, 1, w, b);
     memset(w->row, 0, 2 * QUERIES * sizeof *w->row);
     for (size_t i = 0; i < b->queries; i++) {
@@ -470,23 +546,20 @@ static void backward_block(const Buffers *w, const Block *b, float scale) {
         w->row[i] = pass->lse[(b->first + i) * pass->attention->heads + b->head];
         w->row[QUERIES + i] = dot(w->dout + i * w->ld, pass->out + at + i * b->width, b->d);
     }
-    size_t keys = b->position + b->queries;
-    for (size_t first = 0; first < keys; first += KEYS) {
-        Span span = {first, keys - first < KEYS ? keys - first : KEYS,
-                     (ptrdiff_t)b->position - (ptrdiff_t)first};
-        backward_span(w, b, &span);
-    }
+    each_span(w, b, backward_span);
     for (size_t i = 0; i < b->queries; i++) {
-        float *dq = pass->dqkv + (b->first + i) * 3 * b->width + b->head * b->d;
-        expect_write(dq + AHEAD * 3 * b->width, b->d);
-        times(dq, w->y + i * w->ld, scale, b->d);
+        float *dq = pass->dqkv + query_at(b, b->first + i);
+        expect_write(dq + AHEAD * b->stride, b->d);
+        times(dq, w->y + i * w->ld, b->scale, b->d);
     }
 }
 
+/* Calls f with the blocks of queries of a head in a group. The first head that reads a head of keys also
+ * finds their gradients without a value. */
 static void each_block(const AttentionPass *pass, size_t group, size_t head, float *scratch,
-                       void (*block)(const Buffers *, const Block *, float)) {
+                       void (*f)(const Buffers *, const Block *)) {
     const Attention *a = pass->attention;
-    size_t d = a->head_size;
+    size_t d = a->head_size, heads_per_key = a->heads / a->kv_heads;
     Buffers w = lay_out(scratch, d);
     for (size_t j = 0; j < KEYS; j++) {
         w.ones[j] = 1;
@@ -495,9 +568,19 @@ static void each_block(const AttentionPass *pass, size_t group, size_t head, flo
         const AttentionSequence *s = &a->sequence[n];
         size_t prefix = s->prefix_end - s->prefix_begin;
         for (size_t first = s->begin; first < s->end; first += QUERIES) {
-            size_t rows = s->end - first < QUERIES ? s->end - first : QUERIES;
-            Block b = {pass, s, head, first, rows, prefix + first - s->begin, d, a->heads * d};
-            block(&w, &b, 1 / sqrtf((float)d));
+            Block b = {.pass = pass,
+                       .s = s,
+                       .head = head,
+                       .kv_head = head / heads_per_key,
+                       .first = first,
+                       .queries = s->end - first < QUERIES ? s->end - first : QUERIES,
+                       .position = prefix + first - s->begin,
+                       .d = d,
+                       .width = a->heads * d,
+                       .stride = (a->heads + 2 * a->kv_heads) * d,
+                       .scale = a->scale != 0 ? a->scale : 1 / sqrtf((float)d)};
+            b.fresh = head % heads_per_key == 0 ? reach(&b, b.position) : SIZE_MAX;
+            f(&w, &b);
         }
     }
 }
@@ -506,8 +589,11 @@ static void forward(const AttentionPass *pass, size_t group, size_t head, float 
     each_block(pass, group, head, scratch, forward_block);
 }
 
-static void backward(const AttentionPass *pass, size_t group, size_t head, float *scratch) {
-    each_block(pass, group, head, scratch, backward_block);
+static void backward(const AttentionPass *pass, size_t group, size_t kv_head, float *scratch) {
+    size_t heads_per_key = pass->attention->heads / pass->attention->kv_heads;
+    for (size_t i = 0; i < heads_per_key; i++) {
+        each_block(pass, group, kv_head * heads_per_key + i, scratch, backward_block);
+    }
 }
 
 extern const AttentionKernels ATTENTION;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * AttentionKernels: attention of one head of one group on one thread, compiled once for every instruction
- * set (attention_block.c).
+ * AttentionKernels: attention of heads of one group on one thread, compiled once for every instruction set
+ * (attention_block.c).
  */
 #ifndef RLHF_KERNELS_ATTENTION_BLOCK_H
 #define RLHF_KERNELS_ATTENTION_BLOCK_H
@@ -19,7 +19,8 @@ typedef void AttentionTask(const AttentionPass *pass, size_t group, size_t head,
 
 struct AttentionKernels {
     const char *name;
-    AttentionTask *forward, *backward;
+    AttentionTask *forward;  /* of a head of queries */
+    AttentionTask *backward; /* of a head of keys and all heads of queries that read it */
     size_t (*scratch)(size_t head_size);
 };
 

@@ -39,7 +39,11 @@ static size_t keep_last(Generator *g) {
 /* Returns the rows that go on: all, but of prompts in the last block, whose other rows nothing reads. */
 static size_t attention(Generator *g, const Model *model, size_t layer, size_t n) {
     size_t width = g->width, head_size = width / g->heads;
-    CachedPages pages = {g->cache + layer * g->pages * g->page, g->type, g->heads, head_size};
+    CachedPages pages = {.data = g->cache + layer * g->pages * g->page,
+                         .type = g->type,
+                         .heads = g->heads,
+                         .kv_heads = g->heads,
+                         .head_size = head_size};
     MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer), .width = 3 * width};
     MatrixFinish out = {
         .bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x, .width = width};
@@ -51,6 +55,7 @@ static size_t attention(Generator *g, const Model *model, size_t layer, size_t n
                            .group = g->group,
                            .groups = g->sequences,
                            .heads = g->heads,
+                           .kv_heads = g->heads,
                            .head_size = head_size,
                            .scratch = g->scratch};
         attention_forward(g->attended, g->lse, g->qkv, &whole);

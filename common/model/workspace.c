@@ -163,6 +163,7 @@ static void lay_out(Workspace *w) {
         .sequence = w->sequence,
         .group = w->group,
         .heads = c->heads,
+        .kv_heads = config_kv_heads(c),
         .head_size = c->width / c->heads,
         .scratch = floats(w, (size_t)w->threads, attention_scratch(c->width / c->heads)),
     };

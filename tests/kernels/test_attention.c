@@ -33,6 +33,7 @@ static void set_up(Setup *s, size_t head_size) {
         .sequence = s->sequence,
         .group = s->group,
         .heads = HEADS,
+        .kv_heads = HEADS,
         .head_size = head_size,
         .key = {5, 6},
         .site = 11

@@ -48,7 +48,11 @@ static void world_init(World *w, GemmType type, size_t head_size, size_t shared)
         }
     }
     size_t bytes = PAGES * page_bytes(type, HEADS, head_size);
-    w->pages = (CachedPages){aligned_alloc(64, (bytes + 63) / 64 * 64), type, HEADS, head_size};
+    w->pages = (CachedPages){.data = aligned_alloc(64, (bytes + 63) / 64 * 64),
+                             .type = type,
+                             .heads = HEADS,
+                             .kv_heads = HEADS,
+                             .head_size = head_size};
     memset(w->pages.data, 0xff, bytes); /* what was not stored is NaN */
     for (size_t t = 0; t < shared; t++) {
         CachedRow row = place(w, 0, t);
