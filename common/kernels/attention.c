@@ -36,6 +36,9 @@ static void run_tasks(void *context, size_t begin, size_t end, int thread) {
 static void run(const AttentionPass *pass, AttentionTask *task, size_t heads) {
     const Attention *a = pass->attention;
     CHECK(a->kv_heads > 0 && a->heads % a->kv_heads == 0);
+    for (size_t i = 0; i < a->group[a->groups] && a->bidirectional; i++) {
+        CHECK(a->sequence[i].prefix_begin == a->sequence[i].prefix_end);
+    }
     Work work = {pass, task, heads};
     parallel_each(a->groups * heads, run_tasks, &work);
 }
