@@ -35,6 +35,17 @@ void matrix_accumulate(float *x, const float *y, size_t count) {
     parallel_for(count, PIECE_FLOATS, accumulate, &w);
 }
 
+static void accumulate(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    w->row->axpy(w->y + begin, 1, w->a + begin, end - begin);
+}
+
+void matrix_accumulate(float *x, const float *y, size_t count) {
+    Work w = {.row = row_kernels(), .y = x, .a = y};
+    parallel_for(count, PIECE_FLOATS, accumulate, &w);
+}
+
 void matrix_add(float *y, const float *a, const float *b, size_t count) {
     Work w = {.row = row_kernels(), .y = y, .a = a, .b = b};
     parallel_for(count, PIECE_FLOATS, add, &w);

@@ -16,6 +16,8 @@
 void matrix_add(float *y, const float *a, const float *b, size_t count);
 /* x += y, both [count] */
 void matrix_accumulate(float *x, const float *y, size_t count);
+/* x += y, both [count] */
+void matrix_accumulate(float *x, const float *y, size_t count);
 
 /* sum[c] += sum over rows of x[t][c]. */
 void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width);

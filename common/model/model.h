@@ -34,8 +34,9 @@ typedef struct Parameter {
     size_t shape[4];
     int rank;
     size_t count;    /* product of shape */
-    size_t offset;   /* floats from Model.data */
+    size_t offset;   /* floats from Model.data, or with `own` from Model.own */
     size_t gradient; /* floats from Gradients.data; SIZE_MAX when frozen */
+    bool own; /* lies in Model.own; see parameter_data */
     bool trainable;
     bool decay; /* weight decay applies (matrices and embeddings; not biases and norms) */
     int layer;  /* block number; -1: embeddings; layers: final norm and heads */
@@ -45,12 +46,22 @@ typedef struct Model {
     ModelConfig config;
     Parameter *parameter; /* owned */
     size_t parameters;
-    float *data; /* the slab, `count` floats */
+    float *data; /* the slab, `count` floats; with an adapter it is frozen: the base */
     size_t count;
-    bool mapped; /* data is a read-only mapping: no training */
+    bool mapped;   /* data is a read-only mapping: no training but of what is own */
+    bool borrowed; /* data is that of another model, which lives longer */
     FileMap map;
-    uint64_t version; /* of the weights, see model_touch */
+    float *own; /* with an adapter, or borrowed data: the adapter and the score head; owned */
+    size_t own_count;
+    char *base;            /* with an adapter: folder of the base, or NULL; owned */
+    uint64_t version;      /* of the weights, see model_touch */
+    uint64_t base_version; /* of those in data */
 } Model;
+
+/* A parameter's values. */
+static inline float *parameter_data(const Model *model, const Parameter *parameter) {
+    return (parameter->own ? model->own : model->data) + parameter->offset;
+}
 
 /* Gives the model a version that no other weights of this process have or had. Whoever changes weights
  * calls it: what is derived from them (packed copies) compares versions. */
@@ -78,7 +89,12 @@ bool model_reload(Model *model, const char *folder, Error *err);
  * touch come out byte for byte. */
 bool model_save(const Model *model, const char *folder, Error *err);
 void model_done(Model *model);
-bool model_copy(Model *to, const Model *from, Error *err); /* a deep copy */
+/* A deep copy; but the base under an adapter, which nothing changes, is borrowed. */
+bool model_copy(Model *to, const Model *from, Error *err);
+/* A model of `config` (of the same family and sizes; any head, an adapter or none) on the weights of
+ * `from`, borrowed: from must have all of them that config calls for but a score head, and live longer.
+ * What is its own is zero. */
+bool model_share(Model *to, const Model *from, const ModelConfig *config, Error *err);
 const Parameter *model_find(const Model *model, const char *name);
 
 /* Freezes the embeddings and the first `layers` blocks (0: nothing), or everything but the heads

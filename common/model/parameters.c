@@ -9,6 +9,7 @@
 #include "common/base/memory.h"
 #include "common/base/parallel.h"
 #include "common/base/random.h"
+#include "common/model/adapter.h"
 #include "common/model/family.h"
 #include "common/model/model.h"
 #include "common/model/parameters.h"
@@ -16,6 +17,9 @@
 void model_touch(Model *model) {
     static atomic_uint_fast64_t last;
     model->version = atomic_fetch_add(&last, 1) + 1;
+    if (model->own == NULL) {
+        model->base_version = model->version;
+    }
 }
 
 static bool in_trunk(TensorScope scope) {
@@ -35,19 +39,43 @@ static size_t aligned(size_t floats) {
     return padded == SIZE_MAX ? SIZE_MAX : padded / PARAMETER_ALIGN * PARAMETER_ALIGN;
 }
 
-bool parameters_layout(Model *model, const ModelConfig *config, Error *err) {
+/* Moves the score head behind the base, which then is frozen, and adds the adapter's tensors. */
+static void lay_out_own(Model *model) {
+    const ModelConfig *config = &model->config;
+    size_t base = family_parameters(config);
+    for (size_t i = 0; i < model->parameters; i++) {
+        Parameter *parameter = &model->parameter[i];
+        int layer;
+        parameter->trainable = parameter->own =
+            i >= base || family_row(config, i, &layer)->scope == SCOPE_SCORE_HEAD;
+        if (i >= base) {
+            adapter_parameter(model, i);
+        }
+        if (parameter->own) {
+            if (i < base && parameter->offset < model->count) {
+                model->count = parameter->offset; /* heads come last */
+            }
+            parameter->offset = aligned(model->own_count);
+            model->own_count = mem_add(parameter->offset, parameter->count);
+        }
+    }
+    model->own_count = aligned(model->own_count);
+}
+
+/* own: the score head lies apart, and the base is frozen. */
+static bool lay_out(Model *model, const ModelConfig *config, bool own, Error *err) {
     *model = (Model){0};
     if (!model_config_check(config, err)) {
         return false;
     }
-    size_t n = family_parameters(config);
+    size_t base = family_parameters(config), n = base + adapter_tensors(config);
     model->parameter = mem_alloc(n, sizeof(Parameter), err);
     if (model->parameter == NULL || !model_config_copy(&model->config, config, err)) {
         model_done(model);
         return false;
     }
     model->parameters = n;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < base; i++) {
         Parameter *parameter = &model->parameter[i];
         const TensorRow *row = family_row(config, i, &parameter->layer);
         parameter_name(config->family, row, parameter->layer, parameter->name);
@@ -64,10 +92,30 @@ bool parameters_layout(Model *model, const ModelConfig *config, Error *err) {
         model->count = mem_add(parameter->offset, parameter->count);
     }
     model->count = aligned(model->count);
-    if (mem_mul(model->count, sizeof(float)) == SIZE_MAX) {
+    if (own) {
+        lay_out_own(model);
+    }
+    if (mem_mul(mem_add(model->count, model->own_count), sizeof(float)) == SIZE_MAX) {
         model_done(model);
         return error_set(err, ERROR_OS, "a model of this size does not fit in memory");
     }
+    return true;
+}
+
+bool parameters_layout(Model *model, const ModelConfig *config, Error *err) {
+    return lay_out(model, config, config->adapter.rank > 0, err);
+}
+
+static bool allocate_own(Model *model, Error *err) {
+    if (model->own_count > 0) {
+        model->own = mem_alloc_aligned(model->own_count, sizeof(float), err);
+        if (model->own == NULL) {
+            error_wrap(err, "the adapter and the score head of the model");
+            model_done(model);
+            return false;
+        }
+    }
+    model_touch(model);
     return true;
 }
 
@@ -78,8 +126,8 @@ bool parameters_allocate(Model *model, Error *err) {
         model_done(model);
         return false;
     }
-    model_touch(model);
-    return true;
+    model_touch(model); /* before there is something of its own: the base has a version too */
+    return allocate_own(model, err);
 }
 
 bool model_create(Model *model, const ModelConfig *config, Error *err) {
@@ -89,24 +137,53 @@ bool model_create(Model *model, const ModelConfig *config, Error *err) {
 void model_done(Model *model) {
     if (model->mapped) {
         file_unmap(&model->map);
-    } else {
+    } else if (!model->borrowed) {
         free(model->data);
     }
+    free(model->own);
+    free(model->base);
     free(model->parameter);
     model_config_done(&model->config);
     *model = (Model){0};
 }
 
+bool model_share(Model *to, const Model *from, const ModelConfig *config, Error *err) {
+    if (!lay_out(to, config, true, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < to->parameters; i++) {
+        const Parameter *parameter = &to->parameter[i];
+        const Parameter *source = parameter->own ? NULL : model_find(from, parameter->name);
+        CHECK(parameter->own || (source != NULL && !source->own &&
+                                 source->offset == parameter->offset &&
+                                 source->count == parameter->count));
+    }
+    to->data = from->data;
+    to->borrowed = true;
+    if (from->base != NULL && (to->base = mem_strdup(from->base, err)) == NULL) {
+        model_done(to);
+        return false;
+    }
+    if (!allocate_own(to, err)) {
+        return false;
+    }
+    to->base_version = from->base_version;
+    return true;
+}
+
 bool model_copy(Model *to, const Model *from, Error *err) {
-    if (!model_create(to, &from->config, err)) {
+    if (from->own != NULL ? !model_share(to, from, &from->config, err)
+                          : !model_create(to, &from->config, err)) {
         return false;
     }
     for (size_t i = 0; i < to->parameters; i++) {
         const Parameter *source = &from->parameter[i];
         Parameter *parameter = &to->parameter[i];
         parameter->trainable = source->trainable;
-        memcpy(to->data + parameter->offset, from->data + source->offset,
-               source->count * sizeof(float));
+        if (parameter->own || from->own == NULL) {
+            memcpy(parameter_data(to, parameter), parameter_data(from, source),
+                   source->count * sizeof(float));
+        }
     }
     model_touch(to);
     return true;
@@ -128,9 +205,13 @@ typedef struct Initialization {
 
 static void initialize(Model *model, size_t i, uint64_t seed) {
     const Parameter *parameter = &model->parameter[i];
-    float *out = model->data + parameter->offset;
+    float *out = parameter_data(model, parameter);
     int layer;
     const TensorRow *row = family_row(&model->config, i, &layer);
+    if (row == NULL) {
+        adapter_initialize(model, i, seed);
+        return;
+    }
     double deviation = 0.02;
     switch (row->init) {
     case INIT_ZEROS:
@@ -173,7 +254,7 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
     size_t i = family_index(&model->config, PART_SCORE, 0);
     CHECK(!model->mapped && i != SIZE_MAX);
     if (zero) {
-        memset(model->data + model->parameter[i].offset, 0,
+        memset(parameter_data(model, &model->parameter[i]), 0,
                model->parameter[i].count * sizeof(float));
     } else {
         initialize(model, i, seed);
@@ -184,23 +265,28 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
 
 void model_freeze(Model *model, size_t layers) {
     CHECK(layers <= model->config.layers || layers == SIZE_MAX);
+    bool adapted = model->config.adapter.rank > 0;
     for (size_t i = 0; i < model->parameters && layers > 0; i++) {
-        int layer;
-        const TensorRow *row = family_row(&model->config, i, &layer);
-        model->parameter[i].trainable =
-            layers == SIZE_MAX ? !in_trunk(row->scope) : layer >= 0 && (size_t)layer >= layers;
+        int ignored;
+        Parameter *parameter = &model->parameter[i];
+        const TensorRow *row = family_row(&model->config, i, &ignored);
+        bool above = layers == SIZE_MAX
+                         ? row != NULL && !in_trunk(row->scope)
+                         : parameter->layer >= 0 && (size_t)parameter->layer >= layers;
+        parameter->trainable = above && (!adapted || parameter->own);
     }
 }
 
 bool gradients_init(Gradients *gradients, Model *model, Error *err) {
-    CHECK(!model->mapped);
     size_t count = 0;
     for (size_t i = 0; i < model->parameters; i++) {
         Parameter *parameter = &model->parameter[i];
         parameter->gradient = SIZE_MAX;
         if (parameter->trainable) {
             int layer;
-            bool behind = part_is_behind(family_row(&model->config, i, &layer)->part);
+            const TensorRow *row = family_row(&model->config, i, &layer);
+            bool behind = row != NULL && part_is_behind(row->part);
+            CHECK(parameter->own || (!model->mapped && !model->borrowed));
             parameter->gradient = behind ? count : aligned(count);
             count = parameter->gradient + parameter->count;
         }

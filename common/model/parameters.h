@@ -10,7 +10,7 @@
 
 /* Fills config (a deep copy), parameter, parameters and count; data stays NULL. */
 bool parameters_layout(Model *model, const ModelConfig *config, Error *err);
-/* Takes the slab, zeroed. On failure the model is done. */
+/* Takes the slabs, zeroed. On failure the model is done. */
 bool parameters_allocate(Model *model, Error *err);
 
 #endif
