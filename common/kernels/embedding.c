@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/kernels/embedding.h"
 
+#include <string.h>
+
 #include "common/base/parallel.h"
 #include "common/kernels/grain.h"
 #include "common/kernels/rows.h"
@@ -18,8 +20,13 @@ static void forward(void *context, size_t begin, size_t end, int thread) {
     const Embedding *e = context;
     (void)thread;
     for (size_t t = begin; t < end; t++) {
-        e->row->add(e->y + t * e->width, e->token + (size_t)e->id[t] * e->width,
-                    e->place + e->position[t] * e->width, e->width);
+        float *y = e->y + t * e->width;
+        const float *token = e->token + (size_t)e->id[t] * e->width;
+        if (e->place == NULL) {
+            memcpy(y, token, e->width * sizeof *y);
+        } else {
+            e->row->add(y, token, e->place + e->position[t] * e->width, e->width);
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* y[t] = token[id[t]] + place[position[t]]; y [N, C], tables of rows of C. */
+/* y[t] = token[id[t]] + place[position[t]]; y [N, C], tables of rows of C; place may be NULL: none. */
 void embedding_forward(float *y, const int32_t *id, const uint32_t *position, const float *token,
                        const float *place, size_t rows, size_t width);
 

@@ -15,24 +15,13 @@ typedef struct Work {
     const size_t *index;
     const Dropout *dropout;
     uint32_t site;
-    size_t rows, width;
+    size_t rows, width, stride;
 } Work;
 
 static void add(void *context, size_t begin, size_t end, int thread) {
     const Work *w = context;
     (void)thread;
     w->row->add(w->y + begin, w->a + begin, w->b + begin, end - begin);
-}
-
-static void accumulate(void *context, size_t begin, size_t end, int thread) {
-    const Work *w = context;
-    (void)thread;
-    w->row->axpy(w->y + begin, 1, w->a + begin, end - begin);
-}
-
-void matrix_accumulate(float *x, const float *y, size_t count) {
-    Work w = {.row = row_kernels(), .y = x, .a = y};
-    parallel_for(count, PIECE_FLOATS, accumulate, &w);
 }
 
 static void accumulate(void *context, size_t begin, size_t end, int thread) {
@@ -95,6 +84,19 @@ static void scatter_add(void *context, size_t begin, size_t end, int thread) {
 void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width) {
     Work w = {.row = row_kernels(), .y = x, .a = y, .index = row, .width = width};
     parallel_for(n, row_grain(width), scatter_add, &w);
+}
+
+static void copy_columns(void *context, size_t begin, size_t end, int thread) {
+    const Work *w = context;
+    (void)thread;
+    for (size_t t = begin; t < end; t++) {
+        memcpy(w->y + t * w->width, w->a + t * w->stride, w->width * sizeof *w->y);
+    }
+}
+
+void matrix_copy_columns(float *y, const float *x, size_t stride, size_t rows, size_t width) {
+    Work w = {.y = y, .a = x, .stride = stride, .width = width};
+    parallel_for(rows, row_grain(width), copy_columns, &w);
 }
 
 void matrix_move_row(float *x, size_t to, size_t from, size_t width) {

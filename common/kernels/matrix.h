@@ -16,8 +16,6 @@
 void matrix_add(float *y, const float *a, const float *b, size_t count);
 /* x += y, both [count] */
 void matrix_accumulate(float *x, const float *y, size_t count);
-/* x += y, both [count] */
-void matrix_accumulate(float *x, const float *y, size_t count);
 
 /* sum[c] += sum over rows of x[t][c]. */
 void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width);
@@ -25,6 +23,9 @@ void matrix_column_sum(float *sum, const float *x, size_t rows, size_t width);
 /* y[i] = x[row[i]], and x[row[i]] += y[i]; no row may occur twice. x has rows of `width`. */
 void matrix_gather(float *y, const float *x, const size_t *row, size_t n, size_t width);
 void matrix_scatter_add(float *x, const float *y, const size_t *row, size_t n, size_t width);
+
+/* y [rows, width] = the first columns of x, whose rows are `stride` apart. */
+void matrix_copy_columns(float *y, const float *x, size_t stride, size_t rows, size_t width);
 
 /* x[to] = x[from]: one row, on the calling thread. */
 void matrix_move_row(float *x, size_t to, size_t from, size_t width);

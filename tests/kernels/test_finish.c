@@ -8,19 +8,14 @@
 #include "common/base/random.h"
 #include "common/kernels/gemm.h"
 #include "common/kernels/matrix.h"
+#include "tests/kernels/activation_reference.h"
 #include "tests/support/support.h"
 
 enum { ROWS = 11, WIDTH = 83, LD = 90 };
 static float start[ROWS * LD], bias[WIDTH], other[ROWS * WIDTH];
 static float whole[ROWS * LD], cut[ROWS * LD], second[ROWS * WIDTH], second_cut[ROWS * WIDTH];
 
-static double gelu(double v) {
-    return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-}
-
-static double slope(double v) {
-    return (gelu(v + 1e-5) - gelu(v - 1e-5)) / 2e-5;
-}
+static ActivationKind kind;
 
 /* One element: what C becomes, and what the second output gets. */
 typedef void Formula(double c, double b, double x, double *to, double *second);
@@ -36,26 +31,31 @@ static void residual_formula(double c, double b, double x, double *to, double *y
     *y = NAN;
 }
 
-static void gelu_formula(double c, double b, double x, double *to, double *y) {
+static void activation_formula(double c, double b, double x, double *to, double *y) {
     (void)x;
     *to = c + b;
-    *y = gelu(c + b);
+    *y = activation_reference(kind, c + b);
 }
 
 static void only_formula(double c, double b, double x, double *to, double *y) {
     (void)x;
-    *to = gelu(c + b);
+    *to = activation_reference(kind, c + b);
     *y = NAN;
 }
 
 static void both_formula(double c, double b, double x, double *to, double *y) {
     (void)b;
-    *to = c * slope(x);
-    *y = gelu(x);
+    *to = c * slope_reference(kind, x);
+    *y = activation_reference(kind, x);
 }
 
-static void check_finish(GemmFinish *finish, Formula *formula) {
-    MatrixFinish f = {.bias = bias, .residual = other, .x = other, .y = second, .width = WIDTH};
+static void check_finish(GemmFinish *finish, Formula *formula, bool has_bias) {
+    MatrixFinish f = {.bias = has_bias ? bias : NULL,
+                      .residual = other,
+                      .x = other,
+                      .y = second,
+                      .width = WIDTH,
+                      .activation = kind};
     memcpy(whole, start, sizeof whole);
     memset(second, 0, sizeof second);
     finish(&f, 0, ROWS, 0, WIDTH, whole, LD);
@@ -67,7 +67,7 @@ static void check_finish(GemmFinish *finish, Formula *formula) {
                 continue;
             }
             size_t at = i * WIDTH + j;
-            formula(c, bias[j], other[at], &to, &y);
+            formula(c, has_bias ? (double)bias[j] : 0, other[at], &to, &y);
             assert_close_double("C", whole[i * LD + j], to, 2e-6, 1e-6);
             assert_close_double("second", second[at], isnan(y) ? 0 : y, 1e-6, 1e-6);
         }
@@ -96,25 +96,31 @@ static void test_finishes(void **state) {
     fill(start, ROWS * LD, 1);
     fill(bias, WIDTH, 2);
     fill(other, ROWS * WIDTH, 3);
-    check_finish(finish_bias, bias_formula);
-    check_finish(finish_bias_residual, residual_formula);
-    check_finish(finish_bias_activation, gelu_formula);
-    check_finish(finish_bias_activation_only, only_formula);
-    check_finish(finish_activation_both, both_formula);
+    for (int has_bias = 0; has_bias < 2; has_bias++) {
+        check_finish(finish_bias, bias_formula, has_bias);
+        check_finish(finish_bias_residual, residual_formula, has_bias);
+        for (kind = 0; kind <= ACTIVATION_TANH; kind++) {
+            check_finish(finish_bias_activation, activation_formula, has_bias);
+            check_finish(finish_bias_activation_only, only_formula, has_bias);
+            check_finish(finish_activation_both, both_formula, has_bias);
+        }
+    }
 }
 
 /* The activation may take the place of what it was applied to. */
 static void test_in_place(void **state) {
     (void)state;
-    MatrixFinish f = {.x = other, .y = second, .width = WIDTH};
-    memcpy(whole, start, sizeof whole);
-    finish_activation_both(&f, 0, ROWS, 0, WIDTH, whole, LD);
-    memcpy(second_cut, other, sizeof second_cut);
-    f = (MatrixFinish){.x = second_cut, .y = second_cut, .width = WIDTH};
-    memcpy(cut, start, sizeof cut);
-    finish_activation_both(&f, 0, ROWS, 0, WIDTH, cut, LD);
-    assert_memory_equal(cut, whole, sizeof cut);
-    assert_memory_equal(second_cut, second, sizeof second);
+    for (kind = 0; kind <= ACTIVATION_TANH; kind++) {
+        MatrixFinish f = {.x = other, .y = second, .width = WIDTH, .activation = kind};
+        memcpy(whole, start, sizeof whole);
+        finish_activation_both(&f, 0, ROWS, 0, WIDTH, whole, LD);
+        memcpy(second_cut, other, sizeof second_cut);
+        f.x = f.y = second_cut;
+        memcpy(cut, start, sizeof cut);
+        finish_activation_both(&f, 0, ROWS, 0, WIDTH, cut, LD);
+        assert_memory_equal(cut, whole, sizeof cut);
+        assert_memory_equal(second_cut, second, sizeof second);
+    }
 }
 
 int main(void) {

@@ -33,53 +33,6 @@ static void each(RowTest *test) {
     }
 }
 
-static double gelu(double v) {
-    return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
-}
-
-static void gelu_case(const RowKernels *row, size_t n) {
-    memcpy(got, x, sizeof x);
-    row->bias_activation(ACTIVATION_GELU_NEW, got, more, b, n);
-    for (size_t i = 0; i < n; i++) {
-        want[i] = x[i] + b[i];
-        more_want[i] = (float)gelu(want[i]);
-    }
-    assert_close(row->name, got, want, n, 0, 0);
-    assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
-    const double step = 1e-5;
-    for (size_t i = 0; i < n; i++) {
-        want[i] = (float)(y[i] * (gelu(x[i] + step) - gelu(x[i] - step)) / (2 * step));
-    }
-    memcpy(got, y, sizeof y);
-    memcpy(more, x, sizeof x);
-    row->activation_both(ACTIVATION_GELU_NEW, got, more, more, n);
-    assert_close(row->name, got, want, n, 1e-6, 1e-6);
-    for (size_t i = 0; i < n; i++) {
-        more_want[i] = (float)gelu(x[i]);
-    }
-    assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
-    memset(w, 0, sizeof w);
-    memcpy(more, x, sizeof x);
-    row->activation(ACTIVATION_GELU_NEW, more, more, w, n);
-    assert_close(row->name, more, more_want, n, 2e-7, 2e-7);
-}
-
-static void test_gelu(void **state) {
-    (void)state;
-    fill(x, 1, 3);
-    fill(y, 2, 1);
-    fill(b, 3, 1);
-    x[0] = -40, x[1] = 40, x[2] = 0, x[3] = -1e10f, x[4] = 1e10f;
-    b[3] = b[4] = 0;
-    for (size_t i = 0; row_kernels_at(i) != NULL; i++) { /* far out: 0 and the identity, no NaN */
-        memcpy(got, x, sizeof x);
-        row_kernels_at(i)->bias_activation(ACTIVATION_GELU_NEW, got, more, b, 16);
-        assert_true(fabsf(more[3]) < 1e-10f && more[4] == 1e10f);
-    }
-    x[3] = -3, x[4] = 5;
-    each(gelu_case);
-}
-
 static void norm_case(const RowKernels *row, size_t n) {
     double mean = 0, square = 0;
     for (size_t i = 0; i < n; i++) {
@@ -95,6 +48,11 @@ static void norm_case(const RowKernels *row, size_t n) {
     for (size_t i = 0; i < n; i++) {
         want[i] = (float)((x[i] - mean) * rstd * w[i] + b[i]);
     }
+    row->norm(more, &m, &r, x, w, NULL, 1e-5f, n);
+    for (size_t i = 0; i < n; i++) {
+        more_want[i] = (float)((x[i] - mean) * rstd * w[i]);
+    }
+    assert_close(row->name, more, more_want, n, 1e-5, 1e-6);
     assert_close_double("mean", m, mean, 1e-5, 1e-6);
     assert_close_double("rstd", r, rstd, 1e-5, 0);
     assert_close(row->name, got, want, n, 1e-5, 1e-6);
@@ -159,6 +117,93 @@ static void norm_backward_case(const RowKernels *row, size_t n) {
 static void test_norm_backward(void **state) {
     (void)state;
     each(norm_backward_case);
+}
+
+static double rms_loss(const double *in, size_t n) {
+    double square = 0, loss = 0;
+    for (size_t i = 0; i < n; i++) {
+        square += in[i] * in[i] / (double)n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        loss += y[i] * in[i] / sqrt(square + 1e-5) * w[i];
+    }
+    return loss;
+}
+
+static void rms_case(const RowKernels *row, size_t n) {
+    double square = 0;
+    for (size_t i = 0; i < n; i++) {
+        square += (double)x[i] * x[i] / (double)n;
+    }
+    double rstd = 1 / sqrt(square + 1e-5);
+    float r = row->rms_norm(got, x, w, 1e-5f, n);
+    assert_close_double("rstd", r, rstd, 1e-6, 0);
+    assert_true(row->rms(x, 1e-5f, n) == r);
+    for (size_t i = 0; i < n; i++) {
+        want[i] = (float)(x[i] * rstd * w[i]);
+    }
+    assert_close(row->name, got, want, n, 1e-6, 1e-7);
+    memcpy(more, x, sizeof x);
+    assert_true(row->rms_norm(more, more, w, 1e-5f, n) == r); /* in place */
+    assert_memory_equal(more, got, n * sizeof *got);
+    if (n > 100) {
+        return;
+    }
+    double in[100];
+    for (size_t i = 0; i < n; i++) {
+        in[i] = x[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        const double step = 1e-5;
+        in[i] = x[i] + step;
+        double above = rms_loss(in, n);
+        in[i] = x[i] - step;
+        want[i] = (float)((above - rms_loss(in, n)) / (2 * step));
+        more_want[i] = 1 + want[i];
+        in[i] = x[i];
+        got[i] = 1; /* what was there stays */
+        more[i] = y[i];
+    }
+    row->rms_backward(got, y, x, r, w, n);
+    assert_close(row->name, got, more_want, n, 1e-5, 1e-5);
+    row->rms_backward_in_place(more, x, r, w, n);
+    assert_close(row->name, more, want, n, 1e-5, 1e-5);
+}
+
+static void test_rms(void **state) {
+    (void)state;
+    fill(x, 4, 2);
+    fill(y, 5, 1);
+    fill(w, 6, 1);
+    each(rms_case);
+}
+
+static void rotate_case(const RowKernels *row, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        want[i] = x[i] * w[i] - y[i] * b[i];
+        more_want[i] = y[i] * w[i] + x[i] * b[i];
+        got[i] = x[i];
+        more[i] = y[i];
+    }
+    row->rotate(got, more, w, b, 1, n);
+    assert_close(row->name, got, want, n, 0, 1e-6);
+    assert_close(row->name, more, more_want, n, 0, 1e-6);
+    row->rotate(got, more, w, b, -1, n);
+    assert_close(row->name, got, x, n, 0, 2e-6);
+    assert_close(row->name, more, y, n, 0, 2e-6);
+}
+
+static void test_rotate(void **state) {
+    (void)state;
+    fill(x, 14, 1);
+    fill(y, 15, 1);
+    fill(w, 16, 1);
+    for (size_t i = 0; i < LONGEST; i++) {
+        float angle = w[i];
+        w[i] = cosf(angle);
+        b[i] = sinf(angle);
+    }
+    each(rotate_case);
 }
 
 static void exp_case(const RowKernels *row, size_t n) {
@@ -325,10 +370,15 @@ static void test_dropout_expectation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gelu),          cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_norm_backward), cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_simple),        cmocka_unit_test(test_adam),
-        cmocka_unit_test(test_dropout),       cmocka_unit_test(test_dropout_expectation),
+        cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_norm_backward),
+        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_rms),
+        cmocka_unit_test(test_rotate),
+        cmocka_unit_test(test_simple),
+        cmocka_unit_test(test_adam),
+        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_dropout_expectation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
 }
