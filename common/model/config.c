@@ -10,16 +10,9 @@
 #include "common/model/config_keys.h"
 #include "common/model/family.h"
 
-enum {
-    WIDTH_LIMIT = 1 << 17,
-    INNER_LIMIT = 1 << 20,
-    VOCABULARY_LIMIT = 1 << 22,
-    CONTEXT_LIMIT = 1 << 22,
-    LABELS_LIMIT = 1 << 16,
-    CONFIG_BYTES = 16 << 20,
-};
+enum { CONFIG_BYTES = 16 << 20 };
 
-static bool refuse(const ConfigSource *source, const char *key, const char *expected, Error *err) {
+bool config_refuse(const ConfigSource *source, const char *key, const char *expected, Error *err) {
     long line = 0, column = 0;
     char what[80];
     const cJSON *item = json_member(source->json, key);
@@ -30,6 +23,12 @@ static bool refuse(const ConfigSource *source, const char *key, const char *expe
     }
     return error_at(err, ERROR_DATA, source->path, line, column, "'%s' is %s, %s was expected", key,
                     json_describe(item, what, sizeof what), expected);
+}
+
+bool config_not_computed(const ConfigSource *source, const char *key, const char *expected,
+                         Error *err) {
+    config_refuse(source, key, expected, err);
+    return error_wrap(err, "this program does not compute what the model asks for");
 }
 
 static void set(ModelConfig *config, const ConfigKey *key, double value) {
@@ -47,14 +46,49 @@ static void set(ModelConfig *config, const ConfigKey *key, double value) {
     case CONFIG_ID:
         *(int32_t *)(void *)at = (int32_t)value;
         break;
+    case CONFIG_ACTIVATION:
+        *(ActivationKind *)(void *)at = (ActivationKind)value;
+        break;
     }
 }
 
+const ActivationName *config_activations(const ModelFamily *family) {
+    static const ActivationName names[] = {
+        {"gelu_new",          ACTIVATION_GELU_NEW},
+        {"gelu_pytorch_tanh", ACTIVATION_GELU_NEW},
+        {"gelu_fast",         ACTIVATION_GELU_NEW},
+        {"gelu_accurate",     ACTIVATION_GELU_NEW},
+        {"gelu",              ACTIVATION_GELU    },
+        {"gelu_python",       ACTIVATION_GELU    },
+        {"silu",              ACTIVATION_SILU    },
+        {"swish",             ACTIVATION_SILU    },
+        {"relu",              ACTIVATION_RELU    },
+        {NULL,                0                  },
+    };
+    return family->activation != NULL ? family->activation : names;
+}
+
+static bool activation_of(const ModelFamily *family, const cJSON *item, double *value) {
+    const char *name = json_string(item);
+    for (const ActivationName *a = config_activations(family); name != NULL && a->name != NULL;
+         a++) {
+        if (strcmp(a->name, name) == 0) {
+            *value = (double)a->kind;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The number that a JSON value gives a key; false if it is of the wrong kind. */
-static bool value_of(ConfigKind kind, const cJSON *item, double *value) {
+static bool value_of(const ModelFamily *family, ConfigKind kind, const cJSON *item, double *value) {
     int64_t whole = 0;
     switch (kind) {
     case CONFIG_SIZE:
+        if (cJSON_IsNull(item)) {
+            *value = 0.0;
+            return true;
+        }
         if (!json_integer(item, 0, INT32_MAX, &whole)) {
             return false;
         }
@@ -71,61 +105,115 @@ static bool value_of(ConfigKind kind, const cJSON *item, double *value) {
         if (cJSON_IsNull(item)) {
             return true;
         }
-        if (!json_integer(item, -1, INT32_MAX, &whole)) {
+        if (cJSON_IsArray(item)) {
+            for (const cJSON *id = item->child; id != NULL; id = id->next) {
+                if (!json_integer(id, 0, INT32_MAX, &whole)) {
+                    return false;
+                }
+            }
+            item = item->child;
+        }
+        if (item == NULL || !json_integer(item, -1, INT32_MAX, &whole)) {
             return false;
         }
         *value = (double)whole;
         return true;
+    case CONFIG_ACTIVATION:
+        return activation_of(family, item, value);
     }
     return false;
 }
 
-static const char *const kind_text[] = {
-    [CONFIG_SIZE] = "a whole number",
-    [CONFIG_FLOAT] = "a number from 0",
-    [CONFIG_BOOL] = "true or false",
-    [CONFIG_ID] = "one token id or null",
-};
-
-/* The value of a key as the file gives it, its default applied. */
-bool config_key_value(const ConfigSource *source, const ConfigKey *key, double *value, Error *err) {
-    const cJSON *item = json_member(source->json, key->key);
-    if (item == NULL || (cJSON_IsNull(item) && key->kind != CONFIG_BOOL)) {
-        if (key->initial == NULL) {
-            return refuse(source, key->key, kind_text[key->kind], err);
-        }
-        cJSON *initial = cJSON_Parse(key->initial);
-        bool ok = initial != NULL && value_of(key->kind, initial, value);
-        cJSON_Delete(initial);
-        return ok || error_set(err, ERROR_OS, "out of memory");
+static bool value_refuse(const ModelFamily *family, const ConfigSource *source,
+                         const ConfigKey *key, Error *err) {
+    static const char *const kind_text[] = {
+        [CONFIG_SIZE] = "a whole number",
+        [CONFIG_FLOAT] = "a number from 0",
+        [CONFIG_BOOL] = "true or false",
+        [CONFIG_ID] = "a token id, a list of them, or null",
+    };
+    if (key->kind != CONFIG_ACTIVATION) {
+        return config_refuse(source, key->key, kind_text[key->kind], err);
     }
-    return value_of(key->kind, item, value) || refuse(source, key->key, kind_text[key->kind], err);
+    Str names = {0};
+    for (const ActivationName *a = config_activations(family); a->name != NULL; a++) {
+        str_appendf(&names, "%s\"%s\"", a == config_activations(family) ? "" : " or ", a->name);
+    }
+    config_not_computed(source, key->key, str_text(&names), err);
+    str_done(&names);
+    return false;
 }
 
-/* What a value means once all keys are known: an inner width of 0 is the family's, an id beyond the
- * vocabulary is none. */
-static bool fixed_read(const ConfigSource *source, const ModelFamily *family, Error *err) {
-    for (size_t i = 0; i < family->fixed_keys; i++) {
-        const ConfigFixed *fixed = &family->fixed[i];
-        const cJSON *item = json_member(source->json, fixed->key);
-        bool allowed = item == NULL;
-        Str expected = {0};
-        for (size_t k = 0; k < 4 && fixed->allowed[k] != NULL; k++) {
-            cJSON *value = cJSON_Parse(fixed->allowed[k]);
-            allowed = allowed || cJSON_Compare(item, value, true);
-            cJSON_Delete(value);
-            str_appendf(&expected, "%s%s", k > 0 ? " or " : "", fixed->allowed[k]);
-        }
-        if (!allowed) {
-            refuse(source, fixed->key, str_text(&expected), err);
-            error_wrap(err, "this program does not compute what the model asks for");
-        }
-        str_done(&expected);
-        if (!allowed) {
-            return false;
-        }
+/* The value of a key as the file gives it, its default applied. */
+bool config_key_value(const ModelFamily *family, const ConfigSource *source, const ConfigKey *key,
+                      double *value, Error *err) {
+    const cJSON *item = key->key != NULL ? json_member(source->json, key->key) : NULL;
+    bool absent =
+        item == NULL || (cJSON_IsNull(item) && (key->kind == CONFIG_FLOAT || key->initial == NULL));
+    if (!absent) {
+        return value_of(family, key->kind, item, value) || value_refuse(family, source, key, err);
     }
-    return true;
+    if (key->initial == NULL) {
+        return value_refuse(family, source, key, err);
+    }
+    cJSON *initial = cJSON_Parse(key->initial);
+    bool ok = initial != NULL && value_of(family, key->kind, initial, value);
+    cJSON_Delete(initial);
+    return ok || error_set(err, ERROR_OS, "out of memory");
+}
+
+static bool fixed_read(const ConfigSource *source, const ConfigFixed *fixed, Error *err) {
+    const cJSON *item = json_member(source->json, fixed->key);
+    bool allowed = item == NULL;
+    Str expected = {0};
+    for (size_t k = 0; k < 4 && fixed->allowed[k] != NULL; k++) {
+        cJSON *value = cJSON_Parse(fixed->allowed[k]);
+        allowed = allowed || cJSON_Compare(item, value, true);
+        cJSON_Delete(value);
+        str_appendf(&expected, "%s%s", k > 0 ? " or " : "", fixed->allowed[k]);
+    }
+    if (!allowed) {
+        config_not_computed(source, fixed->key, str_text(&expected), err);
+    }
+    str_done(&expected);
+    return allowed;
+}
+
+/* Keys of any family that change what is computed. */
+static const ConfigFixed refused[] = {
+    {"quantization_config",         {"null"}         },
+    {"is_encoder_decoder",          {"false", "null"}},
+    {"is_decoder",                  {"false", "null"}},
+    {"add_cross_attention",         {"false", "null"}},
+    {"cross_attention_hidden_size", {"null"}         },
+    {"pruned_heads",                {"{}", "null"}   },
+    {"num_experts",                 {"0", "null"}    },
+    {"num_local_experts",           {"0", "null"}    },
+    {"n_routed_experts",            {"0", "null"}    },
+    {"num_experts_per_tok",         {"0", "null"}    },
+    {"attn_logit_softcapping",      {"null"}         },
+    {"final_logit_softcapping",     {"null"}         },
+    {"attention_multiplier",        {"null"}         },
+    {"residual_multiplier",         {"1", "null"}    },
+    {"embedding_multiplier",        {"1", "null"}    },
+    {"logits_scaling",              {"1", "null"}    },
+    {"logit_scale",                 {"1", "null"}    },
+    {"query_pre_attn_scalar",       {"null"}         },
+    {"clip_qkv",                    {"null"}         },
+    {"alibi",                       {"false", "null"}},
+    {"no_rope_layers",              {"null"}         },
+    {"num_kv_shared_layers",        {"0", "null"}    },
+};
+
+static bool all_fixed_read(const ConfigSource *source, const ModelFamily *family, Error *err) {
+    bool ok = true;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused && ok; i++) {
+        ok = fixed_read(source, &refused[i], err);
+    }
+    for (size_t i = 0; i < family->fixed_keys && ok; i++) {
+        ok = fixed_read(source, &family->fixed[i], err);
+    }
+    return ok;
 }
 
 static bool family_read(ModelConfig *config, const ConfigSource *source, Error *err) {
@@ -140,7 +228,7 @@ static bool family_read(ModelConfig *config, const ConfigSource *source, Error *
             error_at(err, ERROR_DATA, source->path, 0, 0,
                      "the model is a '%.64s'; this program computes %s", type, str_text(&known));
         } else {
-            refuse(source, "model_type", str_text(&known), err);
+            config_refuse(source, "model_type", str_text(&known), err);
         }
     }
     str_done(&known);
@@ -155,7 +243,8 @@ static bool head_read(ModelConfig *config, const ConfigSource *source, Error *er
         return true;
     }
     const char *name = cJSON_IsArray(list) ? json_string(list->child) : NULL;
-    if (name != NULL && strcmp(name, family->lm_architecture) == 0) {
+    if (name != NULL && (strcmp(name, family->lm_architecture) == 0 ||
+                         strcmp(name, family->trunk_architecture) == 0)) {
         config->head = HEAD_LM;
     } else if (name != NULL && strcmp(name, family->score_architecture) == 0) {
         config->head = HEAD_SCORES;
@@ -198,11 +287,11 @@ static bool labels_read(ModelConfig *config, const ConfigSource *source, Error *
     const cJSON *names = json_member(source->json, "id2label");
     int64_t labels = 2; /* transformers' default */
     if (number != NULL && !json_integer(number, 1, LABELS_LIMIT, &labels)) {
-        return refuse(source, "num_labels", "a number from 1", err);
+        return config_refuse(source, "num_labels", "a number from 1", err);
     }
     if (names != NULL && !cJSON_IsNull(names)) {
         if (!cJSON_IsObject(names)) {
-            return refuse(source, "id2label", "an object", err);
+            return config_refuse(source, "id2label", "an object", err);
         }
         int64_t named = cJSON_GetArraySize(names);
         if (number != NULL && named != labels) {
@@ -226,27 +315,25 @@ static bool labels_read(ModelConfig *config, const ConfigSource *source, Error *
     config->regression = kind != NULL && strcmp(kind, "regression") == 0;
     if (problem != NULL && !cJSON_IsNull(problem) && !config->regression &&
         (kind == NULL || strcmp(kind, "single_label_classification") != 0)) {
-        return refuse(source, "problem_type", "regression or single_label_classification", err);
+        return config_refuse(source, "problem_type", "regression or single_label_classification",
+                             err);
     }
     const cJSON *bias = json_member(source->json, "reward_bias");
     if (bias != NULL && (!cJSON_IsNumber(bias) || !isfinite((float)bias->valuedouble))) {
-        return refuse(source, "reward_bias", "a number", err);
+        return config_refuse(source, "reward_bias", "a number", err);
     }
     config->reward_bias = bias != NULL ? (float)bias->valuedouble : 0.0f;
     return true;
 }
 
-static bool config_parse(ModelConfig *config, const ConfigSource *source, Error *err) {
-    if (!cJSON_IsObject(source->json)) {
-        return error_at(err, ERROR_DATA, source->path, 1, 1, "an object was expected");
-    }
-    if (!family_read(config, source, err) || !fixed_read(source, config->family, err)) {
-        return false;
-    }
+static bool keys_read(ModelConfig *config, const ConfigSource *source, bool fresh, Error *err) {
     const ModelFamily *family = config->family;
     for (size_t i = 0; i < family->keys; i++) {
         double value;
-        if (!config_key_value(source, &family->key[i], &value, err)) {
+        if (fresh && family->key[i].kind == CONFIG_SIZE) {
+            continue;
+        }
+        if (!config_key_value(family, source, &family->key[i], &value, err)) {
             return false;
         }
         set(config, &family->key[i], value);
@@ -255,18 +342,40 @@ static bool config_parse(ModelConfig *config, const ConfigSource *source, Error 
         set(config, &family->key[i],
             config_meaning(config, &family->key[i], config_get(config, &family->key[i])));
     }
-    if (!head_read(config, source, err) ||
-        (config->head == HEAD_SCORES && !labels_read(config, source, err))) {
-        return false;
-    }
+    return true;
+}
+
+/* What depends on the sizes. */
+static bool mathematics_read(ModelConfig *config, const ConfigSource *source, Error *err) {
+    return config_rope_read(config, source, err) &&
+           (config->family->windows == NULL || config->family->windows->read(config, source, err));
+}
+
+static bool check_at(const ModelConfig *config, const char *path, Error *err) {
     if (!model_config_check(config, err)) {
         if (err != NULL) {
             Error inner = *err;
-            error_at(err, ERROR_DATA, source->path, 0, 0, "%s", inner.text);
+            error_at(err, ERROR_DATA, path, 0, 0, "%s", inner.text);
         }
         return false;
     }
     return true;
+}
+
+static bool config_parse(ModelConfig *config, const ConfigSource *source, Error *err) {
+    if (!cJSON_IsObject(source->json)) {
+        return error_at(err, ERROR_DATA, source->path, 1, 1, "an object was expected");
+    }
+    return family_read(config, source, err) && all_fixed_read(source, config->family, err) &&
+           keys_read(config, source, false, err) && head_read(config, source, err) &&
+           (config->head != HEAD_SCORES || labels_read(config, source, err)) &&
+           check_at(config, source->path, err) && mathematics_read(config, source, err) &&
+           check_at(config, source->path, err);
+}
+
+bool model_config_complete(ModelConfig *config, Error *err) {
+    ConfigSource nothing = {.path = "the new model"};
+    return keys_read(config, &nothing, true, err) && mathematics_read(config, &nothing, err);
 }
 
 static bool source_read(ConfigSource *source, const char *path, Error *err) {
@@ -350,56 +459,3 @@ bool model_config_copy(ModelConfig *to, const ModelConfig *from, Error *err) {
     }
     return ok;
 }
-
-static bool size_check(const char *name, size_t value, size_t limit, Error *err) {
-    return (value >= 1 && value <= limit) ||
-           error_set(err, ERROR_CONFIG, "the model's %s is %zu; 1 to %zu was expected", name, value,
-                     limit);
-}
-
-static bool share_check(const char *name, float value, Error *err) {
-    return (value >= 0.0f && value < 1.0f) ||
-           error_set(err, ERROR_CONFIG,
-                     "the model's %s is %g; a number from 0 and below 1 was expected", name,
-                     (double)value);
-}
-
-static bool id_check(const char *name, int32_t id, size_t vocabulary, Error *err) {
-    return (id >= -1 && (id < 0 || (size_t)id < vocabulary)) ||
-           error_set(err, ERROR_CONFIG, "the model's %s is %d, but its vocabulary has %zu ids",
-                     name, (int)id, vocabulary);
-}
-
-bool model_config_check(const ModelConfig *config, Error *err) {
-    CHECK(config->family != NULL);
-    if (!size_check("number of layers", config->layers, LAYERS_LIMIT, err) ||
-        !size_check("width", config->width, WIDTH_LIMIT, err) ||
-        !size_check("number of heads", config->heads, config->width, err) ||
-        !size_check("inner width", config->inner, INNER_LIMIT, err) ||
-        !size_check("vocabulary", config->vocabulary, VOCABULARY_LIMIT, err) ||
-        !size_check("context", config->context, CONTEXT_LIMIT, err)) {
-        return false;
-    }
-    if (config->width % config->heads != 0) {
-        return error_set(err, ERROR_CONFIG, "a width of %zu is not a multiple of %zu heads",
-                         config->width, config->heads);
-    }
-    if (!(config->norm_epsilon > 0.0f && config->norm_epsilon <= 1.0f)) {
-        return error_set(err, ERROR_CONFIG,
-                         "the epsilon of the norms is %g; a small number above 0 was expected",
-                         (double)config->norm_epsilon);
-    }
-    if (config->head == HEAD_LM ? config->labels != 0
-                                : config->labels < 1 || config->labels > LABELS_LIMIT) {
-        return error_set(err, ERROR_CONFIG, "a model with this head cannot have %zu labels",
-                         config->labels);
-    }
-    return share_check("dropout of embeddings", config->dropout_embedding, err) &&
-           share_check("dropout of residuals", config->dropout_residual, err) &&
-           share_check("dropout of attention", config->dropout_attention, err) &&
-           id_check("EOS id", config->eos, config->vocabulary, err) &&
-           id_check("BOS id", config->bos, config->vocabulary, err) &&
-           id_check("pad id", config->pad, config->vocabulary, err);
-}
-
-/* Puts a value under a key, replacing what was there; takes `item` over. */

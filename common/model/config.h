@@ -69,17 +69,18 @@ typedef struct ModelConfig {
     bool parallel;                     /* x += attention(norm1(x)) + feed_forward(norm2(x)) */
     bool qkv_bias, out_bias,
         inner_bias; /* of Q, K, V; of attention's output; of the feed-forward layers */
+    bool head_norm; /* queries and keys are normed head by head before they turn */
     bool tied;      /* the head shares the token embedding */
     HeadKind head;
     size_t labels; /* outputs of the score head; 1 for a reward model; 0 with HEAD_LM */
     float dropout_embedding, dropout_residual, dropout_attention;
     int32_t eos, bos, pad; /* ids, -1: none */
     AdapterConfig adapter;
-    float reward_bias;     /* added to the score of a reward model (HEAD_SCORES, 1 label) */
-    char **label_name;     /* [labels] of a classifier, or NULL; owned */
-    bool regression;       /* problem_type is regression */
-    cJSON *json;           /* the tree of the file that was read, or NULL; owned */
-    cJSON *generation;     /* the tree of generation_config.json, or NULL; owned */
+    float reward_bias; /* added to the score of a reward model (HEAD_SCORES, 1 label) */
+    char **label_name; /* [labels] of a classifier, or NULL; owned */
+    bool regression;   /* problem_type is regression */
+    cJSON *json;       /* the tree of the file that was read, or NULL; owned */
+    cJSON *generation; /* the tree of generation_config.json, or NULL; owned */
 } ModelConfig;
 
 static inline size_t config_kv_heads(const ModelConfig *config) {
@@ -116,6 +117,10 @@ void model_config_done(ModelConfig *config);
  * HEAD_LM. */
 void model_config_set_head(ModelConfig *config, HeadKind head, size_t labels);
 bool model_config_copy(ModelConfig *to, const ModelConfig *from, Error *err);
+/* A new model's configuration from its family and sizes (layers, heads, width, vocabulary, context;
+ * inner, kv_heads, head_size: 0 is the family's own): everything else becomes what transformers gives a
+ * model of the family. */
+bool model_config_complete(ModelConfig *config, Error *err);
 /* Checks ranges and divisibility; ERROR_CONFIG or ERROR_DATA naming the key. */
 bool model_config_check(const ModelConfig *config, Error *err);
 

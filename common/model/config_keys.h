@@ -9,11 +9,13 @@
 #include "common/model/config.h"
 #include "common/model/family.h"
 
+enum { LABELS_LIMIT = 1 << 16 };
+
 /* The file's text beside its tree, so that an error can say where. */
 typedef struct ConfigSource {
     const char *path;
     Str text;
-    cJSON *json;
+    cJSON *json; /* NULL: nothing is said */
 } ConfigSource;
 
 /* The member that the key fills. */
@@ -23,6 +25,24 @@ double config_get(const ModelConfig *config, const ConfigKey *key);
 double config_meaning(const ModelConfig *config, const ConfigKey *key, double value);
 
 /* The value of a key in the file; its default when it is absent. */
-bool config_key_value(const ConfigSource *source, const ConfigKey *key, double *value, Error *err);
+bool config_key_value(const ModelFamily *family, const ConfigSource *source, const ConfigKey *key,
+                      double *value, Error *err);
+
+/* The names of the family's activations, NULL-terminated. */
+const ActivationName *config_activations(const ModelFamily *family);
+
+/* Rotary positions; the configuration's sizes are known. Writing adds what older and newer programs
+ * read, and leaves a file that says the same as it is. */
+bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *err);
+bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err);
+
+/* Sets the error of a key whose value is not what was expected, or that is missing; false. */
+bool config_refuse(const ConfigSource *source, const char *key, const char *expected, Error *err);
+/* The same, for mathematics that is not computed. */
+bool config_not_computed(const ConfigSource *source, const char *key, const char *expected,
+                         Error *err);
+
+/* Puts a value under a key, replacing what was there; takes `item` (NULL: out of memory) over. */
+bool config_put(cJSON *object, const char *key, cJSON *item, Error *err);
 
 #endif

@@ -20,21 +20,34 @@ double config_get(const ModelConfig *config, const ConfigKey *key) {
         return *(const bool *)(const void *)at ? 1.0 : 0.0;
     case CONFIG_ID:
         return (double)*(const int32_t *)(const void *)at;
+    case CONFIG_ACTIVATION:
+        return (double)*(const ActivationKind *)(const void *)at;
     }
     return 0.0;
 }
 
 double config_meaning(const ModelConfig *config, const ConfigKey *key, double value) {
-    if (key->kind == CONFIG_SIZE && key->offset == offsetof(ModelConfig, inner) && value == 0.0) {
-        return (double)mem_mul(config->family->inner_factor, config->width);
-    }
     if (key->kind == CONFIG_ID && value >= (double)config->vocabulary) {
         return -1.0;
     }
-    return value;
+    if (key->kind != CONFIG_SIZE || value != 0.0) {
+        return value;
+    }
+    switch (key->offset) {
+    case offsetof(ModelConfig, inner):
+        return (double)mem_mul(config->family->inner_factor, config->width);
+    case offsetof(ModelConfig, kv_heads):
+        return (double)config->heads;
+    case offsetof(ModelConfig, head_size):
+        return config->heads > 0 && config->width % config->heads == 0
+                   ? (double)(config->width / config->heads)
+                   : 0.0;
+    default:
+        return value;
+    }
 }
 
-static bool put(cJSON *object, const char *key, cJSON *item, Error *err) {
+bool config_put(cJSON *object, const char *key, cJSON *item, Error *err) {
     bool ok = item != NULL && (json_member(object, key) != NULL
                                    ? cJSON_ReplaceItemInObjectCaseSensitive(object, key, item)
                                    : cJSON_AddItemToObject(object, key, item));
@@ -58,8 +71,17 @@ static cJSON *id_item(int32_t id) {
     return id < 0 ? cJSON_CreateNull() : cJSON_CreateNumber((double)id);
 }
 
+static cJSON *activation_item(const ModelFamily *family, ActivationKind kind) {
+    const ActivationName *name = config_activations(family);
+    while (name->name != NULL && name->kind != kind) {
+        name++;
+    }
+    CHECK(name->name != NULL);
+    return cJSON_CreateString(name->name);
+}
+
 static cJSON *key_item(const ModelConfig *config, const ConfigKey *key) {
-    double value = config_get(config, key);
+    double value = config_meaning(config, key, config_get(config, key));
     switch (key->kind) {
     case CONFIG_SIZE:
         if (key->offset == offsetof(ModelConfig, inner) &&
@@ -73,34 +95,43 @@ static cJSON *key_item(const ModelConfig *config, const ConfigKey *key) {
         return cJSON_CreateBool(value != 0.0);
     case CONFIG_ID:
         return id_item((int32_t)value);
+    case CONFIG_ACTIVATION:
+        return activation_item(config->family, (ActivationKind)value);
     }
     return NULL;
+}
+
+static bool key_write(const ModelConfig *config, const ConfigSource *source, const ConfigKey *key,
+                      Error *err) {
+    double said;
+    bool same =
+        config->json != NULL && config_key_value(config->family, source, key, &said, NULL) &&
+        config_meaning(config, key, said) == config_meaning(config, key, config_get(config, key));
+    const char *old = config->family->old_context;
+    return (same || config_put(source->json, key->key, key_item(config, key), err)) &&
+           (old == NULL || key->offset != offsetof(ModelConfig, context) ||
+            config_put(source->json, old, key_item(config, key), err));
 }
 
 static bool keys_write(const ModelConfig *config, cJSON *json, Error *err) {
     const ModelFamily *family = config->family;
     ConfigSource source = {.path = "config.json", .json = json};
     for (size_t i = 0; i < family->keys; i++) {
-        const ConfigKey *key = &family->key[i];
-        double old;
-        bool same = config->json != NULL && config_key_value(&source, key, &old, NULL) &&
-                    config_meaning(config, key, old) == config_get(config, key);
-        if (!same && !put(json, key->key, key_item(config, key), err)) {
-            return false;
-        }
-        /* Other programs' converters read the context under its old name too. */
-        if (strcmp(key->key, "n_positions") == 0 &&
-            !put(json, "n_ctx", cJSON_CreateNumber(config_get(config, key)), err)) {
+        if (family->key[i].key != NULL && !key_write(config, &source, &family->key[i], err)) {
             return false;
         }
     }
     for (size_t i = 0; i < family->fixed_keys && config->json == NULL; i++) {
-        if (!put(json, family->fixed[i].key, cJSON_Parse(family->fixed[i].allowed[0]), err)) {
+        const ConfigFixed *fixed = &family->fixed[i];
+        if (strcmp(fixed->allowed[0], "null") != 0 &&
+            !config_put(json, fixed->key, cJSON_Parse(fixed->allowed[0]), err)) {
             return false;
         }
     }
-    return put(json, "dtype", cJSON_CreateString("float32"), err) &&
-           put(json, "torch_dtype", cJSON_CreateString("float32"), err);
+    return config_rope_write(config, json, err) &&
+           (family->windows == NULL || family->windows->write(config, json, err)) &&
+           config_put(json, "dtype", cJSON_CreateString("float32"), err) &&
+           config_put(json, "torch_dtype", cJSON_CreateString("float32"), err);
 }
 
 static bool label_write(const ModelConfig *config, size_t i, cJSON *names, cJSON *ids, Error *err) {
@@ -108,8 +139,8 @@ static bool label_write(const ModelConfig *config, size_t i, cJSON *names, cJSON
     snprintf(number, sizeof number, "%zu", i);
     snprintf(fallback, sizeof fallback, "LABEL_%zu", i);
     const char *name = config->label_name != NULL ? config->label_name[i] : fallback;
-    return put(names, number, cJSON_CreateString(name), err) &&
-           put(ids, name, cJSON_CreateNumber((double)i), err);
+    return config_put(names, number, cJSON_CreateString(name), err) &&
+           config_put(ids, name, cJSON_CreateNumber((double)i), err);
 }
 
 /* id2label and label2id; those of a file that has as many labels and no names of its own stay. */
@@ -132,8 +163,8 @@ static bool labels_write(const ModelConfig *config, cJSON *json, Error *err) {
         cJSON_Delete(ids);
         return false;
     }
-    ok = put(json, "id2label", names, err);
-    return put(json, "label2id", ids, ok ? err : NULL) && ok;
+    ok = config_put(json, "id2label", names, err);
+    return config_put(json, "label2id", ids, ok ? err : NULL) && ok;
 }
 
 static bool scores_write(const ModelConfig *config, cJSON *json, Error *err) {
@@ -141,15 +172,17 @@ static bool scores_write(const ModelConfig *config, cJSON *json, Error *err) {
                   : config->eos == 0                             ? 1
                                                                  : 0;
     bool ok = labels_write(config, json, err) &&
-              put(json, "num_labels", cJSON_CreateNumber((double)config->labels), err) &&
-              put(json, "pad_token_id", id_item(pad), err);
+              config_put(json, "num_labels", cJSON_CreateNumber((double)config->labels), err) &&
+              config_put(json, "pad_token_id", id_item(pad), err);
     if (ok && config->regression) {
-        ok = put(json, "problem_type", cJSON_CreateString("regression"), err);
+        ok = config_put(json, "problem_type", cJSON_CreateString("regression"), err);
     } else if (ok && config->labels > 1) {
-        ok = put(json, "problem_type", cJSON_CreateString("single_label_classification"), err);
+        ok = config_put(json, "problem_type", cJSON_CreateString("single_label_classification"),
+                        err);
     }
-    return ok && (config->labels > 1 ||
-                  put(json, "reward_bias", cJSON_CreateNumber(decimal(config->reward_bias)), err));
+    return ok &&
+           (config->labels > 1 ||
+            config_put(json, "reward_bias", cJSON_CreateNumber(decimal(config->reward_bias)), err));
 }
 
 static bool tree_write(const char *folder, const char *name, const cJSON *tree, Error *err) {
@@ -173,7 +206,7 @@ static bool generation_write(const ModelConfig *config, const char *folder, Erro
     for (size_t i = 0; i < 3 && ok; i++) {
         /* A list of ids, or one that the model cannot say, stays as it was read. */
         if (ids[i] >= 0 && !cJSON_IsArray(json_member(json, names[i]))) {
-            ok = put(json, names[i], id_item(ids[i]), err);
+            ok = config_put(json, names[i], id_item(ids[i]), err);
         }
     }
     ok = ok && tree_write(folder, "generation_config.json", json, err);
@@ -189,8 +222,8 @@ bool model_config_write(const ModelConfig *config, const char *folder, Error *er
     }
     const char *name =
         config->head == HEAD_SCORES ? family->score_architecture : family->lm_architecture;
-    bool ok = put(json, "architectures", cJSON_CreateStringArray(&name, 1), err) &&
-              put(json, "model_type", cJSON_CreateString(family->name), err) &&
+    bool ok = config_put(json, "architectures", cJSON_CreateStringArray(&name, 1), err) &&
+              config_put(json, "model_type", cJSON_CreateString(family->name), err) &&
               keys_write(config, json, err);
     if (ok && config->head == HEAD_SCORES) {
         ok = scores_write(config, json, err);

@@ -6,7 +6,10 @@
 
 #include "common/base/memory.h"
 
-static const ModelFamily *const families[] = {&family_gpt2};
+static const ModelFamily *const families[] = {
+    &family_gpt2,  &family_openai_gpt, &family_gpt_neo, &family_gpt_neox,
+    &family_llama, &family_mistral,    &family_qwen2,   &family_qwen3,
+};
 
 const ModelFamily *family_at(size_t i) {
     return i < sizeof families / sizeof *families ? families[i] : NULL;
@@ -51,6 +54,8 @@ bool family_has_row(const ModelConfig *config, const TensorRow *row) {
         return config->out_bias;
     case IF_INNER_BIAS:
         return config->inner_bias;
+    case IF_HEAD_NORM:
+        return config->head_norm;
     case IF_SEGMENTS:
         return config->segments > 0;
     }

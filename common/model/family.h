@@ -77,6 +77,7 @@ typedef enum TensorCondition {
     IF_QKV_BIAS,
     IF_OUT_BIAS,
     IF_INNER_BIAS,
+    IF_HEAD_NORM,
     IF_SEGMENTS, /* segments > 0 */
 } TensorCondition;
 
@@ -140,23 +141,48 @@ typedef struct BlockOptions {
     ActivationKind pooler; /* its activation */
 } BlockOptions;
 
-/* A key of config.json and the member of ModelConfig that it fills. */
+/* A key of config.json and the member of ModelConfig that it fills; one key may fill several. */
 typedef enum ConfigKind {
-    CONFIG_SIZE,  /* size_t */
-    CONFIG_FLOAT, /* float, >= 0 */
-    CONFIG_BOOL,  /* bool */
-    CONFIG_ID,    /* int32_t; null is -1 */
+    CONFIG_SIZE,       /* size_t; null is 0 where the key is not required */
+    CONFIG_FLOAT,      /* float, >= 0; null is as absent */
+    CONFIG_BOOL,       /* bool */
+    CONFIG_ID,         /* int32_t; null is -1, a list stands for its first id */
+    CONFIG_ACTIVATION, /* ActivationKind, by a name that the family knows */
 } ConfigKind;
 
 typedef struct ConfigKey {
-    const char *key;
+    const char *key; /* NULL: the family has no such key, its value is `initial` */
     ConfigKind kind;
     size_t offset;       /* in ModelConfig */
-    const char *initial; /* JSON text when the key is absent or null; NULL: the key is required */
+    const char *initial; /* JSON text when the key is absent; NULL: the key is required */
 } ConfigKey;
 
+typedef struct ActivationName {
+    const char *name;
+    ActivationKind kind;
+} ActivationName;
+
+/* The names of rotary positions: the keys of transformers before its version 5; what
+ * `rope_parameters` holds since then; all that a file has must agree. */
+typedef struct RopeKeys {
+    const char *theta, *share; /* top-level keys; theta NULL: the family has no rotary positions.
+                                  share: the part of a head that turns, NULL: all of it */
+    double initial_share;
+} RopeKeys;
+
+/* What config.json says in more than a key and a number. json NULL: nothing is said, a new model. */
+struct ConfigSource;
+typedef struct ConfigHook {
+    bool (*read)(ModelConfig *config, const struct ConfigSource *source, Error *err);
+    bool (*write)(const ModelConfig *config, cJSON *json, Error *err);
+} ConfigHook;
+
+/* Layers that see a window: `sliding_window` for all of them (Mistral); and with `use_sliding_window`
+ * for those from `max_window_layers` on, or those of `layer_types` (Qwen). */
+extern const ConfigHook config_window_hook, config_layer_types_hook;
+
 /* A key that must have one of these values (JSON texts, NULL-terminated) or be absent; the first is
- * what a new model gets. Anything else is refused: the code does not compute it. */
+ * what a new model gets, unless it is null. Anything else is refused: the code does not compute it. */
 typedef struct ConfigFixed {
     const char *key;
     const char *allowed[4];
@@ -166,20 +192,27 @@ typedef struct ModelFamily {
     const char *name;               /* model_type of config.json */
     const char *lm_architecture;    /* GPT2LMHeadModel */
     const char *score_architecture; /* GPT2ForSequenceClassification */
+    const char *trunk_architecture; /* GPT2Model: no head but a tied one */
     const char *trunk;              /* prefix of the trunk's names; files of a bare trunk lack it */
     BlockOptions block;
     const ConfigKey *key;
     size_t keys;
     const ConfigFixed *fixed;
     size_t fixed_keys;
-    size_t inner_factor; /* F = inner_factor * C when config.json does not say */
+    const ActivationName *activation; /* NULL-terminated; NULL: the names of most families */
+    const char *old_context; /* another name of the context's key, written beside it for older
+                                         programs; or NULL */
+    RopeKeys rope;
+    const ConfigHook *windows; /* NULL: no layer is local */
+    size_t inner_factor;       /* F = inner_factor * C when config.json does not say; 0: it says */
     const TensorRow *tensor;
     size_t tensors;
     const char *const *ignored; /* NULL-terminated buffers found in files, without trunk prefix; may
                                    hold one %zu */
 } ModelFamily;
 
-extern const ModelFamily family_gpt2;
+extern const ModelFamily family_gpt2, family_openai_gpt, family_gpt_neo, family_gpt_neox,
+    family_llama, family_mistral, family_qwen2, family_qwen3;
 
 /* NULL if no family has this model_type. family_at(i) lists them; NULL past the end. */
 const ModelFamily *family_find(const char *model_type);

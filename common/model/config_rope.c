@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rotary positions in config.json. Transformers up to 4 have `rope_theta` (GPT-NeoX: `rotary_emb_base`,
+ * `rotary_pct`) and `rope_scaling`, an object or null; version 5 has all in `rope_parameters`.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "common/model/config.h"
+#include "common/model/config_keys.h"
+#include "common/model/family.h"
+
+static const double default_theta = 10000.0;
+
+typedef struct RopeSource {
+    const ConfigSource *source;
+    const char *name;    /* of the object */
+    const cJSON *object; /* or NULL */
+} RopeSource;
+
+static bool number(const cJSON *item, double *value) {
+    *value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    return *value > 0.0 && isfinite(*value);
+}
+
+static bool refuse_member(const RopeSource *rope, const char *key, const char *expected,
+                          Error *err) {
+    char what[80];
+    const cJSON *item = json_member(rope->object, key);
+    return error_at(err, ERROR_DATA, rope->source->path, 0, 0,
+                    "'%s' of '%s' is %s, %s was expected", key, rope->name,
+                    item == NULL ? "missing" : json_describe(item, what, sizeof what), expected);
+}
+
+/* A number above 0 of the object; `fallback` when it is absent, which 0 does not allow. */
+static bool member_number(const RopeSource *rope, const char *key, double fallback, double *value,
+                          Error *err) {
+    const cJSON *item = json_member(rope->object, key);
+    if (item == NULL && fallback > 0.0) {
+        *value = fallback;
+        return true;
+    }
+    return number(item, value) || refuse_member(rope, key, "a number above 0", err);
+}
+
+/* A number that may stand at the top level and in the object, where both must be equal. */
+static bool shared_number(const RopeSource *rope, const char *top, const char *inner,
+                          double fallback, double *value, Error *err) {
+    const cJSON *outer = top != NULL ? json_member(rope->source->json, top) : NULL;
+    const cJSON *member = json_member(rope->object, inner);
+    *value = fallback;
+    if (outer != NULL && !cJSON_IsNull(outer) && !number(outer, value)) {
+        return config_refuse(rope->source, top, "a number above 0", err);
+    }
+    if (member == NULL || cJSON_IsNull(member)) {
+        return true;
+    }
+    double other = *value;
+    if (!number(member, value)) {
+        return refuse_member(rope, inner, "a number above 0", err);
+    }
+    return outer == NULL || cJSON_IsNull(outer) || other == *value ||
+           error_at(err, ERROR_DATA, rope->source->path, 0, 0,
+                    "'%s' is %g, but '%s' of '%s' is %g; one of them was expected", top, other,
+                    inner, rope->name, *value);
+}
+
+/* Members that change nothing here are allowed, anything else is a kind of scaling of its own. */
+static bool members_check(const RopeSource *rope, Error *err) {
+    static const char *const known[] = {"rope_type",        "type",
+                                        "rope_theta",       "partial_rotary_factor",
+                                        "factor",           "low_freq_factor",
+                                        "high_freq_factor", "original_max_position_embeddings"};
+    for (const cJSON *item = rope->object != NULL ? rope->object->child : NULL; item != NULL;
+         item = item->next) {
+        bool found = cJSON_IsNull(item);
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+            found = found || strcmp(known[i], item->string) == 0;
+        }
+        if (!found) {
+            return error_at(err, ERROR_DATA, rope->source->path, 0, 0,
+                            "'%s' has the entry '%.64s', which this program does not compute",
+                            rope->name, item->string);
+        }
+    }
+    return true;
+}
+
+static bool scaling_read(Rope *rope, const RopeSource *from, size_t context, Error *err) {
+    const cJSON *type = json_member(from->object, "rope_type");
+    type = type != NULL ? type : json_member(from->object, "type");
+    const char *name = type != NULL ? json_string(type) : "default";
+    if (name != NULL && strcmp(name, "default") == 0) {
+        return true;
+    }
+    if (name != NULL && strcmp(name, "linear") == 0) {
+        rope->scaling = ROPE_LINEAR;
+        return member_number(from, "factor", 0.0, &rope->factor, err);
+    }
+    if (name == NULL || strcmp(name, "llama3") != 0) {
+        return error_at(
+            err, ERROR_DATA, from->source->path, 0, 0,
+            "the type of '%s' is '%.64s'; this program computes \"default\", \"linear\" "
+            "and \"llama3\"",
+            from->name, name != NULL ? name : "no string");
+    }
+    double original = 0.0;
+    rope->scaling = ROPE_LLAMA3;
+    if (!member_number(from, "factor", 0.0, &rope->factor, err) ||
+        !member_number(from, "low_freq_factor", 0.0, &rope->low, err) ||
+        !member_number(from, "high_freq_factor", 0.0, &rope->high, err) ||
+        !member_number(from, "original_max_position_embeddings", (double)context, &original, err)) {
+        return false;
+    }
+    if (original > INT32_MAX || original != floor(original)) {
+        return refuse_member(from, "original_max_position_embeddings", "a whole number", err);
+    }
+    rope->original = (size_t)original;
+    return true;
+}
+
+/* What one of the two objects says, with the keys at the top level. */
+static bool rope_of(const ModelConfig *config, const ConfigSource *source, const char *name,
+                    Rope *out, Error *err) {
+    const RopeKeys *keys = &config->family->rope;
+    RopeSource from = {source, name, json_member(source->json, name)};
+    from.object = cJSON_IsNull(from.object) ? NULL : from.object;
+    if (from.object != NULL && !cJSON_IsObject(from.object)) {
+        return config_refuse(source, name, "an object or null", err);
+    }
+    double share = 1.0;
+    *out = (Rope){0};
+    if (!members_check(&from, err) ||
+        !shared_number(&from, keys->theta, "rope_theta", default_theta, &out->theta, err) ||
+        !shared_number(&from, keys->share != NULL ? keys->share : "partial_rotary_factor",
+                       "partial_rotary_factor", keys->initial_share, &share, err)) {
+        return false;
+    }
+    if (share > 1.0 || (keys->share == NULL && share != 1.0)) {
+        return error_at(err, ERROR_DATA, source->path, 0, 0,
+                        "the part of a head that turns is %g; %s was expected", share,
+                        keys->share == NULL ? "1" : "a number up to 1");
+    }
+    out->dimensions = (size_t)((double)config_head_size(config) * share);
+    return scaling_read(out, &from, config->context, err);
+}
+
+static bool rope_same(const Rope *a, const Rope *b) {
+    return a->dimensions == b->dimensions && a->theta == b->theta && a->scaling == b->scaling &&
+           a->factor == b->factor && a->low == b->low && a->high == b->high &&
+           a->original == b->original;
+}
+
+static bool is_object(const cJSON *json, const char *name) {
+    return cJSON_IsObject(json_member(json, name));
+}
+
+bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *err) {
+    if (config->family->rope.theta == NULL) {
+        return true;
+    }
+    bool old = is_object(source->json, "rope_scaling"),
+         new = is_object(source->json, "rope_parameters");
+    Rope other = {0};
+    if (!rope_of(config, source, "rope_parameters", &config->rope, err) ||
+        !rope_of(config, source, "rope_scaling", &other, err)) {
+        return false;
+    }
+    if (old && new && !rope_same(&config->rope, &other)) {
+        return error_at(
+            err, ERROR_DATA, source->path, 0, 0,
+            "'rope_scaling' and 'rope_parameters' say different things; one of them was "
+            "expected");
+    }
+    if (old) {
+        config->rope = other;
+    }
+    return true;
+}
+
+/* The members of an object: the type and what belongs to it. */
+static bool scaling_write(const Rope *rope, cJSON *object, Error *err) {
+    static const char *const names[] = {
+        [ROPE_PLAIN] = "default", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3"};
+    bool ok = config_put(object, "rope_type", cJSON_CreateString(names[rope->scaling]), err);
+    if (ok && rope->scaling != ROPE_PLAIN) {
+        ok = config_put(object, "factor", cJSON_CreateNumber(rope->factor), err);
+    }
+    if (ok && rope->scaling == ROPE_LLAMA3) {
+        ok = config_put(object, "low_freq_factor", cJSON_CreateNumber(rope->low), err) &&
+             config_put(object, "high_freq_factor", cJSON_CreateNumber(rope->high), err) &&
+             config_put(object, "original_max_position_embeddings",
+                        cJSON_CreateNumber((double)rope->original), err);
+    }
+    return ok;
+}
+
+/* Puts an object under the key before it is filled, so that the tree owns it. */
+static cJSON *object_put(cJSON *json, const char *key, Error *err) {
+    cJSON *object = cJSON_CreateObject();
+    return config_put(json, key, object, err) ? object : NULL;
+}
+
+static bool old_write(const ModelConfig *config, double share, cJSON *json, Error *err) {
+    const RopeKeys *keys = &config->family->rope;
+    if (!config_put(json, keys->theta, cJSON_CreateNumber(config->rope.theta), err) ||
+        (keys->share != NULL && !config_put(json, keys->share, cJSON_CreateNumber(share), err))) {
+        return false;
+    }
+    if (config->rope.scaling == ROPE_PLAIN) {
+        return config_put(json, "rope_scaling", cJSON_CreateNull(), err);
+    }
+    cJSON *object = object_put(json, "rope_scaling", err);
+    return object != NULL && scaling_write(&config->rope, object, err);
+}
+
+static bool new_write(const ModelConfig *config, double share, cJSON *json, Error *err) {
+    cJSON *object = object_put(json, "rope_parameters", err);
+    return object != NULL && scaling_write(&config->rope, object, err) &&
+           config_put(object, "rope_theta", cJSON_CreateNumber(config->rope.theta), err) &&
+           (config->family->rope.share == NULL ||
+            config_put(object, "partial_rotary_factor", cJSON_CreateNumber(share), err));
+}
+
+/* Whether the tree has all that programs of before version 5 read. */
+static bool old_complete(const ModelConfig *config, const cJSON *json) {
+    const RopeKeys *keys = &config->family->rope;
+    return json_member(json, keys->theta) != NULL &&
+           (keys->share == NULL || json_member(json, keys->share) != NULL) &&
+           (config->rope.scaling == ROPE_PLAIN || is_object(json, "rope_scaling"));
+}
+
+bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err) {
+    if (config->family->rope.theta == NULL) {
+        return true;
+    }
+    ModelConfig said = *config;
+    ConfigSource source = {.path = "config.json", .json = json};
+    bool same = config->json != NULL && config_rope_read(&said, &source, NULL) &&
+                rope_same(&said.rope, &config->rope);
+    if (same && (old_complete(config, json) || !is_object(json, "rope_parameters"))) {
+        return true;
+    }
+    double share = (double)config->rope.dimensions / (double)config_head_size(config);
+    return old_write(config, share, json, err) && (same || new_write(config, share, json, err));
+}
