@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "common/kernels/embedding.h"
-#include "common/kernels/norm.h"
+#include "common/kernels/rotary.h"
 #include "common/model/pass.h"
 
 static const float *weights(const Pass *pass, Part part) {
@@ -11,6 +11,10 @@ static const float *weights(const Pass *pass, Part part) {
 
 static float *gradient(const Pass *pass, Part part) {
     return part_gradient(pass->model, pass->gradients, pass->w, part, pass->layer);
+}
+
+static bool norms_behind(const Pass *pass) {
+    return pass->w->config.family->block.place == NORM_BEHIND;
 }
 
 static void bias_gradient(const Pass *pass, Part bias, const float *dy, size_t width) {
@@ -28,57 +32,44 @@ static void weight_gradient(const Pass *pass, Part weight, const float *x, const
     }
 }
 
-/* A norm of a block: its parts, and what forward kept of it. */
-typedef struct BlockNorm {
-    Part weight, bias;
-    const float *x;
-    float *mean, *rstd;
-} BlockNorm;
-
-static Norm kernel_of(const Pass *pass, const BlockNorm *norm) {
-    const ModelConfig *c = &pass->w->config;
-    return (Norm){c->family->block.norm, weights(pass, norm->weight), weights(pass, norm->bias),
-                  c->norm_epsilon};
-}
-
 /* Of a layer that read norm(x), which is computed again: forward did not keep it. */
-static void normed_weight_gradient(const Pass *pass, Part weight, const BlockNorm *norm,
+static void normed_weight_gradient(const Pass *pass, Part weight, const PassNorm *norm,
                                    const float *dy) {
-    Workspace *w = pass->w;
     if (gradient(pass, weight) != NULL) {
-        const Norm kernel = kernel_of(pass, norm);
-        norm_forward(&kernel, w->normed, norm->mean, norm->rstd, norm->x, pass->rows,
-                     w->config.width);
-        weight_gradient(pass, weight, w->normed, dy);
+        pass_norm(pass, norm, pass->w->normed);
+        weight_gradient(pass, weight, pass->w->normed, dy);
     }
 }
 
-static void block_norm_parameters(const Pass *pass, const BlockNorm *norm, const float *dy) {
+static void norm_parameters(const Pass *pass, const PassNorm *norm, const float *dy) {
     float *dweight = gradient(pass, norm->weight), *dbias = gradient(pass, norm->bias);
     if (dweight != NULL || dbias != NULL) {
-        const Norm kernel = kernel_of(pass, norm);
+        const Norm kernel = norm_kernel(pass, norm);
         norm_backward_parameters(&kernel, dweight, dbias, dy, norm->x, norm->mean, norm->rstd,
                                  pass->rows, pass->w->config.width);
     }
 }
 
-/* To the residual stream. */
-static void block_norm_backward(const Pass *pass, const BlockNorm *norm, const float *dy) {
-    const Norm kernel = kernel_of(pass, norm);
-    norm_backward(&kernel, pass->w->dresidual, dy, norm->x, norm->mean, norm->rstd, pass->rows,
+/* dx += gradient of what the norm read */
+static void norm_input(const Pass *pass, const PassNorm *norm, float *dx, const float *dy) {
+    const Norm kernel = norm_kernel(pass, norm);
+    norm_backward(&kernel, dx, dy, norm->x, norm->mean, norm->rstd, pass->rows,
                   pass->w->config.width);
 }
 
-/* The gradient before a residual branch's dropout. */
-static const float *unmask(const Pass *pass, uint32_t site) {
+static void swap_residual(Workspace *w) {
+    float *narrow = w->dnarrow;
+    w->dnarrow = w->dresidual;
+    w->dresidual = narrow;
+}
+
+/* The residual stream's gradient becomes that of what a norm in the stream read. */
+static void through_norm(const Pass *pass, const PassNorm *norm) {
     Workspace *w = pass->w;
-    if (!pass_drops(w, w->config.dropout_residual)) {
-        return w->dresidual;
-    }
-    w->masks.rate = w->config.dropout_residual;
-    dropout_apply(w->dmasked, w->dresidual, &w->masks, dropout_site(w, pass->layer, site),
-                  pass->rows, w->config.width);
-    return w->dmasked;
+    norm_parameters(pass, norm, w->dresidual);
+    memset(w->dnarrow, 0, pass->rows * w->config.width * sizeof *w->dnarrow);
+    norm_input(pass, norm, w->dnarrow, w->dresidual);
+    swap_residual(w);
 }
 
 /* dx = dy W^T */
@@ -88,76 +79,153 @@ static void linear(const Pass *pass, Part part, float *dx, const float *dy, Gemm
                    context);
 }
 
-/* output = middle + mask(down(gelu(up(norm2(middle))))) */
-static void feed_forward_backward(const Pass *pass) {
+/* What a branch's output gets, before its dropout. */
+static const float *branch_output(const Pass *pass, uint32_t site) {
     Workspace *w = pass->w;
+    const float *dy = w->config.parallel ? w->dbranch : w->dresidual;
+    if (!pass_drops(w, w->config.dropout_residual)) {
+        return dy;
+    }
+    w->masks.rate = w->config.dropout_residual;
+    dropout_apply(w->dmasked, dy, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
+                  w->config.width);
+    return w->dmasked;
+}
+
+/* Ends a branch at its first layer, whose output has gradient dy: the layer read norm(x), or the stream
+ * itself where norms stand behind; below: whether the stream's gradient is wanted. */
+static void branch_input(const Pass *pass, Part weight, const PassNorm *norm, const float *dy,
+                         bool below) {
+    Workspace *w = pass->w;
+    if (norms_behind(pass)) {
+        MatrixFinish finish = {.residual = w->dresidual, .width = w->config.width};
+        linear(pass, weight, w->dnarrow, dy, finish_bias_residual, &finish);
+        swap_residual(w);
+        return;
+    }
+    linear(pass, weight, w->dnarrow, dy, NULL, NULL);
+    norm_parameters(pass, norm, w->dnarrow);
+    if (below) {
+        norm_input(pass, norm, w->dresidual, w->dnarrow);
+    }
+}
+
+/* mask(down(activation(up(norm(x))))); norm: the one that the layer reads. */
+static void feed_forward_backward(const Pass *pass, const PassNorm *norm) {
+    Workspace *w = pass->w;
+    const ModelConfig *c = &w->config;
     const BlockActivations *a = &w->block[pass->layer];
-    const BlockNorm norm = {PART_NORM2_WEIGHT, PART_NORM2_BIAS, a->middle, a->mean2, a->rstd2};
-    size_t width = w->config.width, inner = w->config.inner;
-    const float *dy = unmask(pass, SITE_MLP_OUT);
-    bias_gradient(pass, PART_DOWN_BIAS, dy, width);
-    /* The activation, which the weights' gradient reads, takes the place of what it was applied to. */
-    MatrixFinish finish = {
-        .x = a->up, .y = a->up, .width = inner, .activation = w->config.activation};
-    linear(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_activation_both, &finish);
-    weight_gradient(pass, PART_DOWN_WEIGHT, a->up, dy);
-    bias_gradient(pass, PART_UP_BIAS, w->dwide, inner);
-    normed_weight_gradient(pass, PART_UP_WEIGHT, &norm, w->dwide);
-    linear(pass, PART_UP_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
-    block_norm_parameters(pass, &norm, w->dnarrow);
-    block_norm_backward(pass, &norm, w->dnarrow);
+    const float *dy = branch_output(pass, SITE_MLP_OUT), *inside = a->up, *dup = w->dwide;
+    bias_gradient(pass, PART_DOWN_BIAS, dy, c->width);
+    if (c->family->block.gated) {
+        linear(pass, PART_DOWN_WEIGHT, w->dwide, dy, NULL, NULL);
+        gated_backward(c->activation, a->up, w->dwide, pass->rows, c->inner);
+        inside = w->dwide, dup = a->up;
+    } else { /* the activation, which the weights' gradient reads, lies over what it was applied to */
+        MatrixFinish finish = {
+            .x = a->up, .y = a->up, .width = c->inner, .activation = c->activation};
+        linear(pass, PART_DOWN_WEIGHT, w->dwide, dy, finish_activation_both, &finish);
+    }
+    weight_gradient(pass, PART_DOWN_WEIGHT, inside, dy);
+    bias_gradient(pass, PART_UP_BIAS, dup, linear_outputs(c, PART_UP_WEIGHT));
+    normed_weight_gradient(pass, PART_UP_WEIGHT, norm, dup);
+    branch_input(pass, PART_UP_WEIGHT, norm, dup, true);
 }
 
-/* wide [rows, C]: the live rows' gradient; the others have none. */
-static void widen(const Pass *pass, float *wide, const float *narrow) {
+/* wide [rows, width]: the live rows' gradient; the others have none. */
+static void widen(const Pass *pass, float *wide, const float *narrow, size_t width) {
     const Workspace *w = pass->w;
-    memset(wide, 0, pass->rows * w->config.width * sizeof *wide);
-    matrix_scatter_add(wide, narrow, w->live, w->lives, w->config.width);
+    memset(wide, 0, pass->rows * width * sizeof *wide);
+    matrix_scatter_add(wide, narrow, w->live, w->lives, width);
 }
 
-/* middle = input + mask(out(attention)): gives the gradient of attention. */
+/* mask(out(attention)): gives the gradient of attention. */
 static const float *join_backward(const Pass *pass) {
     Workspace *w = pass->w;
+    size_t width = w->config.width, query = config_query_width(&w->config);
     const float *attention = w->block[pass->layer].attention;
-    const float *dy = unmask(pass, SITE_ATTENTION_OUT);
+    const float *dy = branch_output(pass, SITE_ATTENTION_OUT);
     bool narrow = pass_narrows(pass);
     Pass rest = *pass;
     if (narrow) {
         rest.rows = w->lives;
-        matrix_gather(w->dwide, attention, w->live, w->lives, w->config.width);
+        matrix_gather(w->dwide, attention, w->live, w->lives, query);
         attention = w->dwide;
     }
-    bias_gradient(&rest, PART_ATTENTION_OUT_BIAS, dy, w->config.width);
+    bias_gradient(&rest, PART_ATTENTION_OUT_BIAS, dy, width);
     weight_gradient(&rest, PART_ATTENTION_OUT_WEIGHT, attention, dy);
     linear(&rest, PART_ATTENTION_OUT_WEIGHT, w->dnarrow, dy, NULL, NULL);
     if (!narrow) {
         return w->dnarrow;
     }
-    widen(pass, w->normed, w->dnarrow);
-    widen(pass, w->dnarrow, w->dresidual);
-    float *wide = w->dnarrow;
-    w->dnarrow = w->dresidual;
-    w->dresidual = wide;
+    widen(pass, w->normed, w->dnarrow, query);
+    widen(pass, w->dnarrow, w->dresidual, width);
+    swap_residual(w);
     return w->normed;
 }
 
-/* middle = input + mask(out(attention(qkv(norm1(input))))); below: whether anything under the block
- * wants a gradient. */
+/* From the gradient of queries and keys as attention reads them to that of what the product gave. */
+static void turn_heads_back(const Pass *pass, float *dqkv) {
+    Workspace *w = pass->w;
+    const ModelConfig *c = &w->config;
+    size_t stride = config_qkv_width(c), query = config_query_width(c);
+    size_t size = config_head_size(c), kv_heads = config_kv_heads(c);
+    if (w->turn != NULL) {
+        rotary_apply(dqkv, stride, pass->rows, c->heads + kv_heads, size, w->position, w->turn,
+                     c->rope.dimensions / 2, true);
+    }
+    if (weights(pass, PART_Q_NORM) != NULL) {
+        const float *raw = w->block[pass->layer].raw;
+        size_t raw_stride = query + config_key_width(c);
+        head_norm_backward(dqkv, raw, stride, raw_stride, weights(pass, PART_Q_NORM),
+                           gradient(pass, PART_Q_NORM), c->norm_epsilon, pass->rows, c->heads,
+                           size);
+        head_norm_backward(dqkv + query, raw + query, stride, raw_stride,
+                           weights(pass, PART_K_NORM), gradient(pass, PART_K_NORM), c->norm_epsilon,
+                           pass->rows, kv_heads, size);
+    }
+}
+
+/* mask(out(attention(qkv(norm1(x))))); below: whether anything under the block wants a gradient. */
 static void attention_half_backward(const Pass *pass, bool below) {
     Workspace *w = pass->w;
     const BlockActivations *a = &w->block[pass->layer];
-    const BlockNorm norm = {PART_NORM1_WEIGHT, PART_NORM1_BIAS, a->input, a->mean1, a->rstd1};
-    size_t width = w->config.width;
+    const PassNorm norm = first_norm(pass);
     const float *dattention = join_backward(pass);
     attention_backward(w->dwide, dattention, a->attention, a->lse, a->qkv,
                        pass_attention(w, pass->layer));
-    bias_gradient(pass, PART_QKV_BIAS, w->dwide, 3 * width);
-    normed_weight_gradient(pass, PART_QKV_WEIGHT, &norm, w->dwide);
-    linear(pass, PART_QKV_WEIGHT, w->dnarrow, w->dwide, NULL, NULL);
-    block_norm_parameters(pass, &norm, w->dnarrow);
-    if (below) {
-        block_norm_backward(pass, &norm, w->dnarrow);
+    turn_heads_back(pass, w->dwide);
+    bias_gradient(pass, PART_QKV_BIAS, w->dwide, config_qkv_width(&w->config));
+    if (norms_behind(pass)) {
+        weight_gradient(pass, PART_QKV_WEIGHT, a->input, w->dwide);
+    } else {
+        normed_weight_gradient(pass, PART_QKV_WEIGHT, &norm, w->dwide);
     }
+    branch_input(pass, PART_QKV_WEIGHT, &norm, w->dwide, below);
+}
+
+/* From the gradient of a block's output to that of its input, both in w->dresidual. */
+static void block_backward(const Pass *pass, bool below) {
+    Workspace *w = pass->w;
+    size_t width = w->config.width;
+    Pass rest = *pass;
+    rest.rows = pass_narrows(pass) ? w->lives : pass->rows;
+    PassNorm first = first_norm(pass), second = second_norm(pass);
+    if (norms_behind(pass)) {
+        through_norm(&rest, &second);
+        feed_forward_backward(&rest, &first);
+        through_norm(&rest, &first);
+    } else {
+        if (w->config.parallel) {
+            memcpy(w->dbranch, w->dresidual, rest.rows * width * sizeof *w->dbranch);
+            if (rest.rows < pass->rows) { /* the final norm is behind us: room for what it read */
+                matrix_gather(w->last, second.x, w->live, w->lives, width);
+                second.x = w->last;
+            }
+        }
+        feed_forward_backward(&rest, &second);
+    }
+    attention_half_backward(pass, below);
 }
 
 /* Number of the lowest layer with a trainable tensor: -1 embeddings, L final norm and heads. */
@@ -172,46 +240,50 @@ static int lowest_trainable(const Model *model) {
     return lowest;
 }
 
-void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch) {
+static void embedding_half_backward(const Pass *pass, const Batch *batch) {
+    Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
-    size_t n = batch->tokens;
-    int lowest = lowest_trainable(model);
-    Pass pass = {
-        .model = model,
-        .gradients = gradients,
-        .w = w,
-        .linear = {model, w->packed, w->plan.type},
-        .rows = n
-    };
-    Pass live = pass;
-    live.rows = w->lives;
-    const BlockNorm norm = {PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean,
-                            w->rstd};
-    block_norm_parameters(&live, &norm, w->dnarrow);
-    if (lowest == (int)c->layers) {
+    if (pass_drops(w, c->dropout_embedding)) {
+        w->masks.rate = c->dropout_embedding;
+        dropout_apply(w->dresidual, w->dresidual, &w->masks, SITE_EMBEDDING, pass->rows, c->width);
+    }
+    embedding_backward(gradient(pass, PART_TOKEN_EMBEDDING),
+                       gradient(pass, PART_POSITION_EMBEDDING), batch->id, w->position,
+                       w->dresidual, pass->rows, c->width);
+}
+
+/* From the gradient of the final hidden state to that of the last block's output. */
+static void final_norm_backward(const Pass *live, bool below) {
+    Workspace *w = live->w;
+    if (w->first[PART_FINAL_NORM_WEIGHT] == SIZE_MAX) {
+        swap_residual(w);
         return;
     }
-    memset(w->dresidual, 0, w->lives * c->width * sizeof *w->dresidual);
-    block_norm_backward(&live, &norm, w->dnarrow);
+    const PassNorm norm = final_norm(w);
+    norm_parameters(live, &norm, w->dnarrow);
+    if (below) {
+        memset(w->dresidual, 0, live->rows * w->config.width * sizeof *w->dresidual);
+        norm_input(live, &norm, w->dresidual, w->dnarrow);
+    }
+}
+
+void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch) {
+    const ModelConfig *c = &w->config;
+    int lowest = lowest_trainable(model);
+    const Pass live = pass_of(model, gradients, w, w->lives);
+    Pass pass = pass_of(model, gradients, w, batch->tokens);
+    final_norm_backward(&live, lowest < (int)c->layers);
     for (int layer = (int)c->layers - 1; layer >= 0 && layer >= lowest; layer--) {
         pass.layer = (size_t)layer;
         if (pass.layer < w->kept) {
             block_forward(&pass, NULL);
         }
-        live.layer = pass.layer;
-        feed_forward_backward(pass_narrows(&pass) ? &live : &pass);
-        attention_half_backward(&pass, layer > lowest);
+        block_backward(&pass, layer > lowest);
     }
-    if (lowest >= 0) {
-        return;
+    if (lowest < 0) {
+        pass.layer = 0;
+        embedding_half_backward(&pass, batch);
     }
-    if (pass_drops(w, c->dropout_embedding)) {
-        w->masks.rate = c->dropout_embedding;
-        dropout_apply(w->dresidual, w->dresidual, &w->masks, SITE_EMBEDDING, n, c->width);
-    }
-    float *dtoken = part_gradient(model, gradients, w, PART_TOKEN_EMBEDDING, 0);
-    float *dplace = part_gradient(model, gradients, w, PART_POSITION_EMBEDDING, 0);
-    embedding_backward(dtoken, dplace, batch->id, w->position, w->dresidual, n, c->width);
 }
 
 void model_backward(const Model *model, Gradients *gradients, Workspace *workspace,

@@ -1,16 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/kernels/embedding.h"
-#include "common/kernels/norm.h"
+#include "common/kernels/rotary.h"
 #include "common/model/pass.h"
 
 static const float *weights(const Pass *pass, Part part) {
     return part_weights(pass->model, pass->w, part, pass->layer);
 }
 
-static Norm norm_of(const Pass *pass, Part weight, Part bias) {
+static const BlockActivations *block_of(const Pass *pass) {
+    return &pass->w->block[pass->layer];
+}
+
+static bool norms_behind(const ModelConfig *config) {
+    return config->family->block.place == NORM_BEHIND;
+}
+
+PassNorm first_norm(const Pass *pass) {
+    const BlockActivations *a = block_of(pass);
+    return (PassNorm){PART_NORM1_WEIGHT, PART_NORM1_BIAS,
+                      norms_behind(&pass->w->config) ? a->middle : a->input, a->mean1, a->rstd1};
+}
+
+PassNorm second_norm(const Pass *pass) {
+    const BlockActivations *a = block_of(pass);
     const ModelConfig *c = &pass->w->config;
-    return (Norm){c->family->block.norm, weights(pass, weight), weights(pass, bias),
+    return (PassNorm){PART_NORM2_WEIGHT, PART_NORM2_BIAS,
+                      norms_behind(c) ? a->sum
+                      : c->parallel   ? a->input
+                                      : a->middle,
+                      a->mean2, a->rstd2};
+}
+
+PassNorm final_norm(const Workspace *w) {
+    return (PassNorm){PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean, w->rstd};
+}
+
+Norm norm_kernel(const Pass *pass, const PassNorm *norm) {
+    const ModelConfig *c = &pass->w->config;
+    return (Norm){c->family->block.norm, weights(pass, norm->weight), weights(pass, norm->bias),
                   c->norm_epsilon};
+}
+
+void pass_norm(const Pass *pass, const PassNorm *norm, float *y) {
+    const Norm kernel = norm_kernel(pass, norm);
+    norm_forward(&kernel, y, norm->mean, norm->rstd, norm->x, pass->rows, pass->w->config.width);
 }
 
 static void linear(const Pass *pass, Part part, float *y, const float *x, GemmFinish *finish,
@@ -19,7 +52,7 @@ static void linear(const Pass *pass, Part part, float *y, const float *x, GemmFi
                    context);
 }
 
-/* y = residual + mask(x W + b): the end of each half of a block. */
+/* y = residual + mask(x W + b): the end of each branch of a block. */
 static void linear_residual(const Pass *pass, float *y, const float *residual, const float *x,
                             Part weight, Part bias, uint32_t site) {
     Workspace *w = pass->w;
@@ -36,97 +69,159 @@ static void linear_residual(const Pass *pass, float *y, const float *residual, c
     matrix_add(y, residual, w->dmasked, pass->rows * width);
 }
 
-/* attention(qkv(norm1(input))) */
-static void attend(const Pass *pass) {
+/* Norm and rotation of queries and keys, in place. */
+static void turn_heads(const Pass *pass) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
-    const BlockActivations *a = &w->block[pass->layer];
-    const Norm norm = norm_of(pass, PART_NORM1_WEIGHT, PART_NORM1_BIAS);
-    norm_forward(&norm, w->normed, a->mean1, a->rstd1, a->input, pass->rows, c->width);
-    MatrixFinish finish = {.bias = weights(pass, PART_QKV_BIAS), .width = 3 * c->width};
-    linear(pass, PART_QKV_WEIGHT, a->qkv, w->normed, finish_bias, &finish);
-    attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
-}
-
-/* middle = input + mask(out(attention)). In the last block it has the live rows only: they are
- * collected where the keys were or where the activation will be. */
-static void join(const Pass *pass) {
-    Workspace *w = pass->w;
-    const BlockActivations *a = &w->block[pass->layer];
-    const float *input = a->input, *attention = a->attention;
-    Pass rest = *pass;
-    if (pass_narrows(pass)) {
-        float *free_place = w->plan.training ? w->dwide : a->qkv;
-        size_t width = w->config.width;
-        rest.rows = w->lives;
-        matrix_gather(free_place, attention, w->live, w->lives, width);
-        attention = free_place;
-        free_place += w->lives * width;
-        matrix_gather(free_place, input, w->live, w->lives, width);
-        input = free_place;
+    const BlockActivations *a = block_of(pass);
+    size_t stride = config_qkv_width(c), query = config_query_width(c);
+    size_t size = config_head_size(c), kv_heads = config_kv_heads(c);
+    if (weights(pass, PART_Q_NORM) != NULL) {
+        if (a->raw != NULL) {
+            matrix_copy_columns(a->raw, a->qkv, stride, pass->rows, query + config_key_width(c));
+        }
+        head_norm_forward(a->qkv, stride, weights(pass, PART_Q_NORM), c->norm_epsilon, pass->rows,
+                          c->heads, size);
+        head_norm_forward(a->qkv + query, stride, weights(pass, PART_K_NORM), c->norm_epsilon,
+                          pass->rows, kv_heads, size);
     }
-    linear_residual(&rest, a->middle, input, attention, PART_ATTENTION_OUT_WEIGHT,
-                    PART_ATTENTION_OUT_BIAS, SITE_ATTENTION_OUT);
+    if (w->turn != NULL) {
+        rotary_apply(a->qkv, stride, pass->rows, c->heads + kv_heads, size, w->position, w->turn,
+                     c->rope.dimensions / 2, false);
+    }
 }
 
-/* output = middle + mask(down(gelu(up(norm2(middle))))) */
-static void feed_forward(const Pass *pass, float *output) {
+void block_project(const Pass *pass) {
+    const BlockActivations *a = block_of(pass);
+    const ModelConfig *c = &pass->w->config;
+    const float *x = a->input;
+    if (!norms_behind(c)) {
+        const PassNorm norm = first_norm(pass);
+        pass_norm(pass, &norm, pass->w->normed);
+        x = pass->w->normed;
+    }
+    MatrixFinish finish = {.bias = weights(pass, PART_QKV_BIAS), .width = config_qkv_width(c)};
+    linear(pass, PART_QKV_WEIGHT, a->qkv, x, finish_bias, &finish);
+    turn_heads(pass);
+}
+
+/* The first feed-forward layer of w->normed, and what the activation makes of it, which is returned. Its
+ * input is overwritten unless it is kept. */
+static const float *activate(const Pass *pass, bool keep) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
-    const BlockActivations *a = &w->block[pass->layer];
-    const Norm norm = norm_of(pass, PART_NORM2_WEIGHT, PART_NORM2_BIAS);
-    norm_forward(&norm, w->normed, a->mean2, a->rstd2, a->middle, pass->rows, c->width);
+    float *up = block_of(pass)->up;
     MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS),
-                           .y = w->dwide,
-                           .width = c->inner,
+                           .y = w->inside,
+                           .width = linear_outputs(c, PART_UP_WEIGHT),
                            .activation = c->activation};
-    if (output == NULL) {
+    if (c->family->block.gated) {
+        linear(pass, PART_UP_WEIGHT, up, w->normed, finish_bias, &finish);
+        gated_forward(c->activation, w->inside, up, pass->rows, c->inner);
+        return w->inside;
+    }
+    linear(pass, PART_UP_WEIGHT, up, w->normed,
+           keep ? finish_bias_activation : finish_bias_activation_only, &finish);
+    return keep ? w->inside : up;
+}
+
+/* Sequential: middle = input + attention's branch, output = middle + f(norm2(middle)); parallel: the same
+ * but f reads norm2(input); with norms behind: output = norm2(h + f(h)), h = norm1(middle). */
+void block_finish(const Pass *pass, const float *input, const float *attention, float *output) {
+    Workspace *w = pass->w;
+    const ModelConfig *c = &w->config;
+    const BlockActivations *a = block_of(pass);
+    bool behind = norms_behind(c), again = output == NULL;
+    if (!again || !c->parallel) {
+        linear_residual(pass, a->middle, input, attention, PART_ATTENTION_OUT_WEIGHT,
+                        PART_ATTENTION_OUT_BIAS, SITE_ATTENTION_OUT);
+    }
+    PassNorm norm = behind ? first_norm(pass) : second_norm(pass);
+    norm.x = c->parallel ? input : a->middle;
+    pass_norm(pass, &norm, w->normed);
+    if (again && !behind) {
+        MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS),
+                               .width = linear_outputs(c, PART_UP_WEIGHT)};
         linear(pass, PART_UP_WEIGHT, a->up, w->normed, finish_bias, &finish);
         return;
     }
-    bool kept = pass->layer >= w->kept;
-    linear(pass, PART_UP_WEIGHT, a->up, w->normed,
-           kept ? finish_bias_activation : finish_bias_activation_only, &finish);
-    linear_residual(pass, output, a->middle, kept ? w->dwide : a->up, PART_DOWN_WEIGHT,
-                    PART_DOWN_BIAS, SITE_MLP_OUT);
+    const float *inside = activate(pass, again || pass->layer >= w->kept);
+    linear_residual(pass, behind ? a->sum : output, behind ? w->normed : a->middle, inside,
+                    PART_DOWN_WEIGHT, PART_DOWN_BIAS, SITE_MLP_OUT);
+    if (behind) {
+        norm = second_norm(pass);
+        pass_norm(pass, &norm, again ? w->normed : output);
+    }
 }
 
+/* In the last block the live rows alone go on: they are collected where the keys were or where the
+ * activation will be. */
 void block_forward(const Pass *pass, float *output) {
+    Workspace *w = pass->w;
+    const BlockActivations *a = block_of(pass);
+    const float *input = a->input, *attention = a->attention;
     Pass rest = *pass;
-    rest.rows = pass_narrows(pass) ? pass->w->lives : pass->rows;
-    attend(pass);
-    join(pass);
-    feed_forward(&rest, output);
+    block_project(pass);
+    attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
+    if (pass_narrows(pass)) {
+        float *place = w->plan.training ? w->dwide : a->qkv;
+        size_t width = config_query_width(&w->config);
+        rest.rows = w->lives;
+        matrix_gather(place, attention, w->live, w->lives, width);
+        attention = place;
+        place += w->lives * width;
+        matrix_gather(place, input, w->live, w->lives, w->config.width);
+        input = place;
+    }
+    block_finish(&rest, input, attention, output);
+}
+
+float *block_output(const Workspace *w, size_t layer) {
+    return layer + 1 < w->config.layers ? w->block[layer + 1].input : w->last;
+}
+
+void pass_embed(const Pass *pass, const int32_t *id) {
+    Workspace *w = pass->w;
+    size_t width = w->config.width;
+    float *input = w->config.layers > 0 ? w->block[0].input : w->last;
+    embedding_forward(input, id, w->position, weights(pass, PART_TOKEN_EMBEDDING),
+                      weights(pass, PART_POSITION_EMBEDDING), pass->rows, width);
+    if (pass_drops(w, w->config.dropout_embedding)) {
+        w->masks.rate = w->config.dropout_embedding;
+        dropout_apply(input, input, &w->masks, SITE_EMBEDDING, pass->rows, width);
+    }
+}
+
+void pass_finish(const Pass *pass) {
+    Workspace *w = pass->w;
+    if (w->first[PART_FINAL_NORM_WEIGHT] != SIZE_MAX) {
+        const PassNorm norm = final_norm(w);
+        pass_norm(pass, &norm, w->hidden);
+    }
+}
+
+Pass pass_of(const Model *model, Gradients *gradients, Workspace *w, size_t rows) {
+    return (Pass){
+        .model = model,
+        .gradients = gradients,
+        .w = w,
+        .linear = {model, w->packed, w->plan.type},
+        .rows = rows,
+    };
 }
 
 void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
-    const ModelConfig *c = &w->config;
-    size_t n = batch->tokens;
     pass_begin(w, batch);
     if (w->packed != NULL) {
         packed_update(w->packed, model);
     }
-    float *input = c->layers > 0 ? w->block[0].input : w->last;
-    embedding_forward(input, batch->id, w->position,
-                      part_weights(model, w, PART_TOKEN_EMBEDDING, 0),
-                      part_weights(model, w, PART_POSITION_EMBEDDING, 0), n, c->width);
-    if (pass_drops(w, c->dropout_embedding)) {
-        w->masks.rate = c->dropout_embedding;
-        dropout_apply(input, input, &w->masks, SITE_EMBEDDING, n, c->width);
+    Pass pass = pass_of(model, NULL, w, batch->tokens);
+    pass_embed(&pass, batch->id);
+    for (; pass.layer < w->config.layers; pass.layer++) {
+        block_forward(&pass, block_output(w, pass.layer));
     }
-    for (size_t layer = 0; layer < c->layers; layer++) {
-        Pass pass = {
-            .model = model,
-            .w = w,
-            .linear = {model, w->packed, w->plan.type},
-            .rows = n,
-            .layer = layer
-        };
-        block_forward(&pass, layer + 1 < c->layers ? w->block[layer + 1].input : w->last);
-    }
-    const Norm norm = {c->family->block.norm, part_weights(model, w, PART_FINAL_NORM_WEIGHT, 0),
-                       part_weights(model, w, PART_FINAL_NORM_BIAS, 0), c->norm_epsilon};
-    norm_forward(&norm, w->hidden, w->mean, w->rstd, w->last, w->lives, c->width);
+    Pass live = pass_of(model, NULL, w, w->lives);
+    pass_finish(&live);
 }
 
 void model_forward(const Model *model, Workspace *workspace, const Batch *batch,

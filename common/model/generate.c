@@ -25,13 +25,8 @@ static size_t pages_for(size_t tokens) {
 static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorPlan *plan) {
     CHECK(plan->rows > 0 && plan->context > 1 && plan->completions > 0 && plan->tokens > 0 &&
           config->head != HEAD_SCORES);
-    g->family = config->family;
-    g->layers = config->layers;
-    g->heads = config->heads;
     g->width = config->width;
-    g->inner = config->inner;
     g->vocabulary = config->vocabulary;
-    g->norm_epsilon = config->norm_epsilon;
     g->rows = plan->rows;
     g->context = plan->context < config->context ? plan->context : config->context;
     g->pass_rows = g->rows > g->context ? g->rows : g->context;
@@ -42,10 +37,19 @@ static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorP
     /* Each live prompt has a row of its own to pay for it; a prompt and a completion that together
      * fill the context take at most one page more than the context does. */
     g->pages = mem_mul(g->rows, g->row_pages + 1);
+    g->page = page_bytes(plan->type, config_kv_heads(config), config_head_size(config));
     g->completions = plan->completions;
     g->tokens = plan->tokens < g->context - 1 ? plan->tokens : g->context - 1;
     g->type = plan->type;
     g->threads = parallel_threads();
+}
+
+static WorkspacePlan trunk_plan(const Generator *g, const GeneratorPlan *plan) {
+    return (WorkspacePlan){.tokens = g->pass_rows,
+                           .sequences = g->rows,
+                           .type = g->type,
+                           .packed = plan->packed ? PACKED : 0,
+                           .trunk = true};
 }
 
 /* One piece of the block: adds its cost, or takes it. */
@@ -59,33 +63,18 @@ static void piece(Arena *arena, size_t *cost, void *pointer, size_t count, size_
 }
 
 /* The plan of the block, gone through twice: to add up, and to take. */
-static size_t pieces(Generator *g, Arena *arena) {
+static size_t pieces(Generator *g, const ModelConfig *config, Arena *arena) {
     size_t cost = 0, n = g->pass_rows, width = g->width, threads = (size_t)g->threads;
-    g->page = page_bytes(g->type, g->heads, width / g->heads);
-    piece(arena, &cost, &g->cache, mem_mul(g->layers, g->pages), g->page);
+    piece(arena, &cost, &g->cache, mem_mul(config->layers, g->pages), g->page);
     piece(arena, &cost, &g->free_page, g->pages, sizeof(uint32_t));
     piece(arena, &cost, &g->list, mem_mul(mem_mul(2, g->rows), g->row_pages), sizeof(uint32_t));
     piece(arena, &cost, &g->live, g->rows, sizeof(LivePrompt));
     piece(arena, &cost, &g->row, g->rows, sizeof(Row));
     piece(arena, &cost, &g->id, n, sizeof(int32_t));
-    piece(arena, &cost, &g->position, n, sizeof(uint32_t));
     piece(arena, &cost, &g->place, n, sizeof(CachedRow));
-    piece(arena, &cost, &g->sequence, g->rows, sizeof(AttentionSequence));
-    piece(arena, &cost, &g->group, mem_add(g->rows, 1), sizeof(size_t));
     piece(arena, &cost, &g->fresh, g->rows, sizeof(size_t));
-    piece(arena, &cost, &g->x, mem_mul(n, width), sizeof(float));
-    piece(arena, &cost, &g->middle, mem_mul(n, width), sizeof(float));
-    piece(arena, &cost, &g->normed, mem_mul(n, width), sizeof(float));
-    piece(arena, &cost, &g->qkv, mem_mul(n, 3 * width), sizeof(float));
-    piece(arena, &cost, &g->attended, mem_mul(n, width), sizeof(float));
-    piece(arena, &cost, &g->inside, mem_mul(n, g->inner), sizeof(float));
-    piece(arena, &cost, &g->mean, n, sizeof(float));
-    piece(arena, &cost, &g->rstd, n, sizeof(float));
     piece(arena, &cost, &g->scores,
-          mem_mul(threads, cached_attention_scratch(g->heads, g->context)), sizeof(float));
-    piece(arena, &cost, &g->lse, mem_mul(n, g->heads), sizeof(float));
-    piece(arena, &cost, &g->scratch, mem_mul(threads, attention_scratch(width / g->heads)),
-          sizeof(float));
+          mem_mul(threads, cached_attention_scratch(config->heads, g->context)), sizeof(float));
     /* Hidden rows: of the active rows, then one for each live prompt. */
     piece(arena, &cost, &g->hidden, mem_mul(2 * g->rows, width), sizeof(float));
     piece(arena, &cost, &g->logits, mem_mul(g->head_rows, g->vocabulary), sizeof(float));
@@ -104,27 +93,30 @@ static size_t pieces(Generator *g, Arena *arena) {
 size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan) {
     Generator g = {0};
     sizes_fill(&g, config, plan);
-    return mem_add(mem_add(sizeof(Generator), mem_aligned_cost(pieces(&g, NULL), 1)),
-                   plan->packed ? packed_bytes(config, g.type, PACKED) : 0);
+    const WorkspacePlan trunk = trunk_plan(&g, plan);
+    return mem_add(mem_add(sizeof(Generator), mem_aligned_cost(pieces(&g, config, NULL), 1)),
+                   workspace_bytes(config, &trunk));
 }
 
 Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan, Error *err) {
+    if (config->family->block.bidirectional) {
+        error_set(err, ERROR_CONFIG, "a %s model is an encoder: it does not generate text",
+                  config->family->name);
+        return NULL;
+    }
     Generator *g = mem_alloc(1, sizeof(Generator), err);
     if (g == NULL) {
         return NULL;
     }
     sizes_fill(g, config, plan);
-    if (!arena_init(&g->arena, pieces(g, NULL), err)) {
+    const WorkspacePlan trunk = trunk_plan(g, plan);
+    g->trunk = workspace_create(config, &trunk, err);
+    if (g->trunk == NULL || !arena_init(&g->arena, pieces(g, config, NULL), err)) {
         error_wrap(err, "the cache for %zu completions of up to %zu tokens", g->rows, g->context);
         generator_free(g);
         return NULL;
     }
-    pieces(g, &g->arena);
-    g->packed = plan->packed ? packed_create(config, g->type, PACKED, err) : NULL;
-    if (plan->packed && g->packed == NULL) {
-        generator_free(g);
-        return NULL;
-    }
+    pieces(g, config, &g->arena);
     for (size_t i = 0; i < g->rows; i++) {
         g->live[i] = (LivePrompt){.page = g->list + i * g->row_pages,
                                   .hidden = g->hidden + (g->rows + i) * g->width};
@@ -135,7 +127,7 @@ Generator *generator_create(const ModelConfig *config, const GeneratorPlan *plan
 
 void generator_free(Generator *generator) {
     if (generator != NULL) {
-        packed_free(generator->packed);
+        workspace_free(generator->trunk);
         arena_done(&generator->arena);
         free(generator);
     }
@@ -232,9 +224,9 @@ static void prefill_flush(Job *job) {
     if (g->sequences == 0) {
         return;
     }
-    generator_pass(g, job->model, g->sequence[g->sequences - 1].end);
+    generator_pass(g, job->model, g->trunk->sequence[g->sequences - 1].end);
     for (size_t i = 0; i < g->sequences; i++) {
-        matrix_gather(g->live[g->fresh[i]].hidden, g->normed, &i, 1, g->width);
+        matrix_gather(g->live[g->fresh[i]].hidden, g->trunk->hidden, &i, 1, g->width);
     }
     g->sequences = 0;
 }
@@ -242,22 +234,23 @@ static void prefill_flush(Job *job) {
 /* Appends a prompt's tokens to the rows of the pass, running it first if they do not fit. */
 static void prefill_add(Job *job, const LivePrompt *live) {
     Generator *g = job->g;
+    Workspace *w = g->trunk;
     const Prompt *prompt = &job->prompt[live->prompt];
-    size_t begin = g->sequences == 0 ? 0 : g->sequence[g->sequences - 1].end;
+    size_t begin = g->sequences == 0 ? 0 : w->sequence[g->sequences - 1].end;
     if (begin + prompt->count > g->pass_rows) {
         prefill_flush(job);
         begin = 0;
     }
     for (size_t t = 0; t < prompt->count; t++) {
         g->id[begin + t] = prompt->id[t];
-        g->position[begin + t] = (uint32_t)t;
+        w->position[begin + t] = (uint32_t)t;
         g->place[begin + t] =
             (CachedRow){.shared = live->page, .shared_tokens = prompt->count, .position = t};
     }
-    g->group[g->sequences] = g->sequences;
+    w->group[g->sequences] = g->sequences;
     g->fresh[g->sequences] = (size_t)(live - g->live);
-    g->sequence[g->sequences++] = (AttentionSequence){.begin = begin, .end = begin + prompt->count};
-    g->group[g->sequences] = g->sequences;
+    w->sequence[g->sequences++] = (AttentionSequence){.begin = begin, .end = begin + prompt->count};
+    w->group[g->sequences] = g->sequences;
 }
 
 /* Lets waiting samples take the free rows, and computes the prompts that are new. */
@@ -288,7 +281,7 @@ static void decode(Job *job) {
             row->page[row->pages++] = page_take(g);
         }
         g->id[n] = row->id[count - 1];
-        g->position[n] = (uint32_t)(prompt_count + count - 1);
+        g->trunk->position[n] = (uint32_t)(prompt_count + count - 1);
         g->place[n] = (CachedRow){.shared = row->live->page,
                                   .shared_tokens = prompt_count,
                                   .own = row->page,
@@ -301,7 +294,8 @@ static void decode(Job *job) {
     static const size_t first = 0;
     for (size_t i = 0, fed = 0; i < g->active; i++) {
         bool has_token = g->row[i].completion->count > 0;
-        matrix_gather(g->hidden + i * g->width, has_token ? g->normed : g->row[i].live->hidden,
+        matrix_gather(g->hidden + i * g->width,
+                      has_token ? g->trunk->hidden : g->row[i].live->hidden,
                       has_token ? &fed : &first, 1, g->width);
         fed += has_token;
     }
@@ -421,8 +415,8 @@ static void job_begin(Job *job) {
                                         .prompt = i / job->samples,
                                         .sample = i % job->samples};
     }
-    if (g->packed != NULL) {
-        packed_update(g->packed, job->model);
+    if (g->trunk->packed != NULL) {
+        packed_update(g->trunk->packed, job->model);
     }
 }
 
@@ -431,11 +425,13 @@ const Completion *generate(Generator *generator, const Model *model, const Promp
                            const GenerateWatch *watch, Error *err) {
     static const GenerateWatch nobody = {0};
     Generator *g = generator;
-    const ModelConfig *config = &model->config;
+    const ModelConfig *config = &model->config, *planned = &g->trunk->config;
     size_t all = prompts * samples;
-    CHECK(config->family == g->family && config->layers == g->layers && config->width == g->width &&
-          config->heads == g->heads && config->inner == g->inner &&
-          config->vocabulary == g->vocabulary && g->threads >= parallel_threads());
+    CHECK(config->family == planned->family && config->layers == planned->layers &&
+          config->width == planned->width && config->heads == planned->heads &&
+          config_qkv_width(config) == config_qkv_width(planned) &&
+          config->inner == planned->inner && config->vocabulary == g->vocabulary &&
+          g->threads >= parallel_threads());
     CHECK(samples > 0 && all <= g->completions && sampling->temperature > 0.0f);
     CHECK(sampling->max_tokens > 0 &&
           (sampling->max_tokens <= g->tokens || g->tokens == g->context - 1));

@@ -1,100 +1,62 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/kernels/embedding.h"
+#include "common/kernels/cached_attention.h"
 #include "common/kernels/matrix.h"
-#include "common/kernels/norm.h"
 #include "common/model/generate_private.h"
-#include "common/model/linear.h"
-
-/* A part's values (of block `layer`). */
-static const float *part(const Model *model, Part which, size_t layer) {
-    size_t i = family_index(&model->config, which, layer);
-    CHECK(i != SIZE_MAX);
-    return model->data + model->parameter[i].offset;
-}
-
-static void linear(const Generator *g, const Model *model, Part weight, size_t layer, float *y,
-                   const float *x, size_t n, GemmFinish *finish, const MatrixFinish *context) {
-    const LinearLayers layers = {model, g->packed, g->type};
-    linear_product(&layers, weight, layer, PACK_FORWARD, y, x, n, finish, context);
-}
-
-static void norm(Generator *g, const Model *model, Part weight, Part bias, size_t layer,
-                 const float *x, size_t n) {
-    const Norm kernel = {model->config.family->block.norm, part(model, weight, layer),
-                         part(model, bias, layer), g->norm_epsilon};
-    norm_forward(&kernel, g->normed, g->mean, g->rstd, x, n, g->width);
-}
 
 /* Of prompts only the last tokens go on: brings their rows to the front, returns their number. */
-static size_t keep_last(Generator *g) {
+static size_t keep_last(Generator *g, const BlockActivations *a) {
+    const Workspace *w = g->trunk;
     for (size_t i = 0; i < g->sequences; i++) {
-        size_t last = g->sequence[i].end - 1;
-        matrix_move_row(g->x, i, last, g->width);
-        matrix_move_row(g->qkv, i, last, 3 * g->width);
+        size_t last = w->sequence[i].end - 1;
+        matrix_move_row(a->input, i, last, g->width);
+        matrix_move_row(a->qkv, i, last, config_qkv_width(&w->config));
         g->place[i] = g->place[last];
     }
     return g->sequences;
 }
 
 /* Returns the rows that go on: all, but of prompts in the last block, whose other rows nothing reads. */
-static size_t attention(Generator *g, const Model *model, size_t layer, size_t n) {
-    size_t width = g->width, head_size = width / g->heads;
-    CachedPages pages = {.data = g->cache + layer * g->pages * g->page,
-                         .type = g->type,
-                         .heads = g->heads,
-                         .kv_heads = g->heads,
-                         .head_size = head_size};
-    MatrixFinish qkv = {.bias = part(model, PART_QKV_BIAS, layer), .width = 3 * width};
-    MatrixFinish out = {
-        .bias = part(model, PART_ATTENTION_OUT_BIAS, layer), .residual = g->x, .width = width};
-    norm(g, model, PART_NORM1_WEIGHT, PART_NORM1_BIAS, layer, g->x, n);
-    linear(g, model, PART_QKV_WEIGHT, layer, g->qkv, g->normed, n, finish_bias, &qkv);
-    cached_attention_store(&pages, g->place, g->qkv, n);
-    if (g->sequences > 0 && layer + 1 < g->layers) {
-        Attention whole = {.sequence = g->sequence,
-                           .group = g->group,
-                           .groups = g->sequences,
-                           .heads = g->heads,
-                           .kv_heads = g->heads,
-                           .head_size = head_size,
-                           .scratch = g->scratch};
-        attention_forward(g->attended, g->lse, g->qkv, &whole);
-    } else {
-        n = g->sequences > 0 ? keep_last(g) : n;
-        cached_attention(g->attended, &pages, g->place, g->qkv, n, g->scores, g->context);
+static size_t attention(Generator *g, const Pass *pass) {
+    Workspace *w = g->trunk;
+    const ModelConfig *c = &w->config;
+    const BlockActivations *a = &w->block[pass->layer];
+    size_t n = pass->rows;
+    const CachedPages pages = {.data = g->cache + pass->layer * g->pages * g->page,
+                               .type = g->type,
+                               .heads = c->heads,
+                               .kv_heads = config_kv_heads(c),
+                               .head_size = config_head_size(c),
+                               .window = config_window(c, pass->layer),
+                               .scale = pass_scale(c)};
+    cached_attention_store(&pages, g->place, a->qkv, n);
+    if (g->sequences > 0 && pass->layer + 1 < c->layers) {
+        w->attention.groups = g->sequences;
+        attention_forward(a->attention, a->lse, a->qkv, pass_attention(w, pass->layer));
+        return n;
     }
-    linear(g, model, PART_ATTENTION_OUT_WEIGHT, layer, g->middle, g->attended, n,
-           finish_bias_residual, &out);
+    n = g->sequences > 0 ? keep_last(g, a) : n;
+    cached_attention(a->attention, &pages, g->place, a->qkv, n, g->scores, g->context);
     return n;
-}
-
-static void feed_forward(Generator *g, const Model *model, size_t layer, size_t n) {
-    size_t width = g->width;
-    MatrixFinish up = {.bias = part(model, PART_UP_BIAS, layer),
-                       .width = g->inner,
-                       .activation = model->config.activation};
-    MatrixFinish down = {
-        .bias = part(model, PART_DOWN_BIAS, layer), .residual = g->middle, .width = width};
-    norm(g, model, PART_NORM2_WEIGHT, PART_NORM2_BIAS, layer, g->middle, n);
-    linear(g, model, PART_UP_WEIGHT, layer, g->inside, g->normed, n, finish_bias_activation_only,
-           &up);
-    linear(g, model, PART_DOWN_WEIGHT, layer, g->x, g->inside, n, finish_bias_residual, &down);
 }
 
 void generator_pass(Generator *g, const Model *model, size_t n) {
     CHECK(n <= g->pass_rows);
-    embedding_forward(g->x, g->id, g->position, part(model, PART_TOKEN_EMBEDDING, 0),
-                      part(model, PART_POSITION_EMBEDDING, 0), n, g->width);
-    for (size_t layer = 0; layer < g->layers; layer++) {
-        n = attention(g, model, layer, n);
-        feed_forward(g, model, layer, n);
+    Workspace *w = g->trunk;
+    Pass pass = pass_of(model, NULL, w, n);
+    pass_embed(&pass, g->id);
+    for (; pass.layer < w->config.layers; pass.layer++) {
+        const BlockActivations *a = &w->block[pass.layer];
+        block_project(&pass);
+        pass.rows = attention(g, &pass);
+        block_finish(&pass, a->input, a->attention, block_output(w, pass.layer));
     }
-    norm(g, model, PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, 0, g->x, n);
+    pass.layer = 0;
+    pass_finish(&pass);
 }
 
 void generator_head(Generator *g, const Model *model, const float *hidden, size_t n) {
     CHECK(n <= g->head_rows);
-    const LinearLayers layers = {model, g->packed, g->type};
-    Part head = model->config.tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
-    linear_product(&layers, head, 0, PACK_HEAD_FORWARD, g->logits, hidden, n, NULL, NULL);
+    const Pass pass = pass_of(model, NULL, g->trunk, n);
+    linear_product(&pass.linear, lm_head_part(&model->config), 0, PACK_HEAD_FORWARD, g->logits,
+                   hidden, n, NULL, NULL);
 }

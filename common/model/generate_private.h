@@ -6,11 +6,9 @@
 #ifndef RLHF_MODEL_GENERATE_PRIVATE_H
 #define RLHF_MODEL_GENERATE_PRIVATE_H
 
-#include "common/kernels/attention.h"
 #include "common/kernels/cached_attention.h"
-#include "common/model/family.h"
 #include "common/model/generate.h"
-#include "common/model/packed.h"
+#include "common/model/pass.h"
 
 /* A prompt with completions under way or waiting. */
 typedef struct LivePrompt {
@@ -34,9 +32,7 @@ typedef struct Row {
 
 /* Sizes, and where each piece lies in the one block of memory. */
 struct Generator {
-    const ModelFamily *family;
-    size_t layers, heads, width, inner, vocabulary;
-    float norm_epsilon;
+    size_t width, vocabulary;
     size_t rows, context;       /* of the plan */
     size_t pass_rows;           /* most rows of a pass */
     size_t head_rows;           /* rows of logits at a time */
@@ -47,7 +43,7 @@ struct Generator {
     GemmType type;
     int threads;
 
-    PackedModel *packed; /* or NULL: products lay out the weights themselves */
+    Workspace *trunk; /* the blocks, without training; owned */
     Arena arena;
     Completion *completion; /* [completions] */
     int32_t *ids;           /* [completions][tokens] */
@@ -60,17 +56,13 @@ struct Generator {
     Row *row;
     size_t active;
 
-    /* A pass: [pass_rows] places and activations. */
+    /* A pass: [pass_rows] places. */
     int32_t *id;
-    uint32_t *position;
     CachedRow *place;
-    /* Of a pass over whole prompts; sequences = 0: over single rows behind what is cached. */
-    AttentionSequence *sequence; /* [rows] */
-    size_t *group;               /* [rows + 1] each prompt is one of its own */
-    size_t *fresh;               /* [rows] index into live */
+    /* Of a pass over whole prompts, which the trunk lists; 0: over single rows behind what is cached. */
     size_t sequences;
-    float *x, *middle, *normed, *qkv, *attended, *inside, *mean, *rstd;
-    float *scores, *lse, *scratch; /* of the two kinds of attention */
+    size_t *fresh; /* [rows] index into live */
+    float *scores; /* scratch of cached attention */
 
     /* Sampling. */
     float *hidden;      /* [rows][C] */
@@ -81,9 +73,9 @@ struct Generator {
     SamplingDraw *draw; /* [rows] */
 };
 
-/* Computes n <= pass_rows rows (id, position, place) through all blocks, storing keys and values on
- * the way; normed [n, C] is then what the head reads. With sequences the rows are whole prompts, and
- * normed [sequences, C] belongs to the last token of each. */
+/* Computes n <= pass_rows rows (id, place, the trunk's positions) through all blocks, storing keys and
+ * values on the way; the trunk's hidden [n, C] is then what the head reads. With sequences the rows are
+ * whole prompts, and hidden [sequences, C] belongs to the last token of each. */
 void generator_pass(Generator *generator, const Model *model, size_t n);
 
 /* logits [n, V] of n <= head_rows rows of hidden. */

@@ -3,6 +3,36 @@
 
 #include "common/base/error.h"
 
+size_t linear_inputs(const ModelConfig *config, Part part) {
+    switch (part) {
+    case PART_ATTENTION_OUT_WEIGHT:
+        return config_query_width(config);
+    case PART_DOWN_WEIGHT:
+        return config->inner;
+    default:
+        return config->width;
+    }
+}
+
+size_t linear_outputs(const ModelConfig *config, Part part) {
+    switch (part) {
+    case PART_QKV_WEIGHT:
+        return config_qkv_width(config);
+    case PART_UP_WEIGHT:
+        return mem_mul(config->family->block.gated ? 2 : 1, config->inner);
+    case PART_TOKEN_EMBEDDING:
+    case PART_LM_HEAD:
+        return config->vocabulary;
+    default:
+        return config->width;
+    }
+}
+
+bool linear_is_in_out(const ModelConfig *config, Part part) {
+    bool head = part == PART_TOKEN_EMBEDDING || part == PART_LM_HEAD; /* [V, C] in every family */
+    return !head && config->family->block.linear == LINEAR_IN_OUT;
+}
+
 /* A layer's matrix as it is stored. */
 typedef struct Linear {
     const float *weight;
@@ -11,13 +41,13 @@ typedef struct Linear {
 } Linear;
 
 static Linear linear_of(const Model *model, Part part, size_t layer) {
-    size_t index = family_index(&model->config, part, layer);
+    const ModelConfig *config = &model->config;
+    size_t index = family_index(config, part, layer);
     CHECK(index != SIZE_MAX);
-    const Parameter *p = &model->parameter[index];
-    bool head = part == PART_TOKEN_EMBEDDING || part == PART_LM_HEAD; /* [V, C] in every family */
-    bool in_out = !head && model->config.family->block.linear == LINEAR_IN_OUT;
-    return (Linear){model->data + p->offset, in_out, p->shape[in_out ? 0 : 1],
-                    p->shape[in_out ? 1 : 0], p->shape[1]};
+    size_t in = linear_inputs(config, part), out = linear_outputs(config, part);
+    bool in_out = linear_is_in_out(config, part);
+    return (Linear){parameter_data(model, &model->parameter[index]), in_out, in, out,
+                    in_out ? out : in};
 }
 
 void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,

@@ -15,6 +15,13 @@ typedef struct LinearLayers {
     GemmType type;
 } LinearLayers;
 
+/* Columns of x and of y. Parts behind a part (K and V behind Q, what a gate multiplies behind the gate) are
+ * one matrix with it. */
+size_t linear_inputs(const ModelConfig *config, Part part);
+size_t linear_outputs(const ModelConfig *config, Part part);
+/* Whether the matrix lies as [in, out]. */
+bool linear_is_in_out(const ModelConfig *config, Part part);
+
 /* y = x W of a part (PACK_FORWARD, PACK_HEAD_FORWARD) or y = x W^T (PACK_BACKWARD), in the family's order
  * of weights, through `finish` (or NULL). */
 void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,

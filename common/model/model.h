@@ -133,6 +133,7 @@ typedef struct WorkspacePlan {
     bool training;            /* keep what backward needs */
     GemmType type;            /* of the products of linear layers and LM head */
     unsigned packed;          /* PACK_* of packed.h: weights that are laid out once per version */
+    bool trunk;               /* the blocks alone, for a Generator: no pass over a batch */
     int64_t recompute; /* training: so many blocks from the bottom keep only their input, the rest
                                  is computed again in backward, to the same bits */
 } WorkspacePlan;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/memory.h"
+#include "common/model/linear.h"
 
 enum { BLOCK_PARTS = 4, DIRECTIONS = 2, BLOCK_PLACES = BLOCK_PARTS * DIRECTIONS };
 
@@ -43,15 +44,12 @@ static bool operand_at(const ModelConfig *config, unsigned which, size_t place, 
     Part head_part = config->tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
     operand->part = head ? head_part : block_part[place % BLOCK_PLACES / DIRECTIONS];
     operand->layer = head ? 0 : place / BLOCK_PLACES;
-    int layer;
-    size_t index = family_index(config, operand->part, operand->layer);
-    const TensorRow *row = family_row(config, index, &layer);
-    size_t rows = family_extent(config, row->shape[0]);
-    operand->columns = family_extent(config, row->shape[1]);
-    bool in_out = !head && config->family->block.linear == LINEAR_IN_OUT;
+    size_t in = linear_inputs(config, operand->part), out = linear_outputs(config, operand->part);
+    bool in_out = linear_is_in_out(config, operand->part);
+    operand->columns = in_out ? out : in;
     operand->transpose = in_out == !backward ? PLAIN : TRANSPOSED;
-    operand->k = operand->transpose == PLAIN ? rows : operand->columns;
-    operand->n = operand->transpose == PLAIN ? operand->columns : rows;
+    operand->k = backward ? out : in;
+    operand->n = backward ? in : out;
     return true;
 }
 
@@ -123,7 +121,7 @@ void packed_update(PackedModel *packed, const Model *model) {
         if (operand_at(&packed->config, packed->which, place, &o)) {
             size_t index = family_index(&packed->config, o.part, o.layer);
             packed->matrix[place] = packed_matrix(packed->type, o.transpose, o.k, o.n,
-                                                  model->data + model->parameter[index].offset,
+                                                  parameter_data(model, &model->parameter[index]),
                                                   o.columns, packed->memory[place]);
         }
     }

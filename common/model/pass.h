@@ -17,16 +17,19 @@
 /* A block's activations: what backward needs and cannot have from these again by a pointwise pass. Blocks
  * that keep none share one set; of those backward needs only the input, which each has of its own.
  * Without training the input is shared too, and what is dead makes room for what comes: norm and
- * attention are one buffer, qkv and up are one. */
+ * attention are one buffer, qkv and up are one, middle and sum are one.
+ * Widths: Q H D, K KV heads times D, U what the first feed-forward layer gives: F, or gate | up 2 F. */
 typedef struct BlockActivations {
     float *input;         /* [N, C] the residual stream before the block */
     float *mean1, *rstd1; /* [N] */
-    float *qkv;           /* [N, 3C] */
+    float *qkv;           /* [N, Q + 2 K], queries and keys as attention reads them */
+    float *raw;           /* [N, Q + K] the same before their norm; NULL: they have none */
     float *lse;           /* [N, H] */
-    float *attention;     /* [N, C] before the output projection */
-    float *middle;        /* [N, C] the residual stream between the halves */
+    float *attention;     /* [N, Q] before the output projection */
+    float *middle;        /* [N, C] input and attention's branch; kept but in parallel blocks */
     float *mean2, *rstd2; /* [N] */
-    float *up;            /* [N, F] before the activation; behind it once backward was there */
+    float *up;            /* [N, U] before the activation; behind it once backward was there */
+    float *sum;           /* [N, C] what the last norm of a NORM_BEHIND block reads; else NULL */
 } BlockActivations;
 
 /* Where dropout strikes; blocks follow each other, see dropout_site. */
@@ -62,13 +65,16 @@ struct Workspace {
     float *last;             /* [N, C] the residual stream after the last block */
     float *mean, *rstd;      /* [N] of the final norm */
     float *hidden;           /* [N, C] final hidden state, of the live rows */
-    float *normed; /* [N, C] what the norm of a half gave: hidden, where it is not in use */
+    float *normed; /* [N, max(C, Q)] what a norm gave: hidden, where it is not in use */
+    float *inside; /* [N, F] what the activation gave, where it does not lie over `up`; or NULL */
+    float *turn;   /* [positions, rotated dimensions] sines and cosines (rotary.h); or NULL */
 
     /* gradients in flight; training only */
-    float *dresidual; /* [N, C] */
-    float *dnarrow;   /* [N, C] */
+    float *dresidual; /* [N, max(C, Q)] */
+    float *dnarrow;   /* [N, max(C, Q)] */
     float *dmasked;   /* [N, C] NULL without dropout in the configuration */
-    float *dwide; /* [N, max(F, 3C)]; in forward what the activation gave; the head has it over */
+    float *dbranch;   /* [N, C] of a parallel block's output; else NULL */
+    float *dwide;     /* [N, max(F, Q + 2 K, Q + C)]; in forward `inside`; the head has it over */
 
     /* head */
     size_t chunk;                         /* rows at a time */
@@ -87,7 +93,8 @@ struct Workspace {
 bool has_lm_head(const ModelConfig *config);
 bool has_score_head(const ModelConfig *config);
 
-/* The weights, and their gradient (NULL when frozen), of a part of block `layer`. */
+/* The weights, and their gradient (NULL when frozen), of a part of block `layer`; NULL when there is no
+ * such part. */
 const float *part_weights(const Model *model, const Workspace *w, Part part, size_t layer);
 float *part_gradient(const Model *model, const Gradients *gradients, const Workspace *w, Part part,
                      size_t layer);
@@ -103,6 +110,33 @@ typedef struct Pass {
     size_t rows, layer;
 } Pass;
 
+Pass pass_of(const Model *model, Gradients *gradients, Workspace *w, size_t rows);
+
+/* A norm of C columns: its parts, what it reads, what forward keeps of it. */
+typedef struct PassNorm {
+    Part weight, bias;
+    const float *x;
+    float *mean, *rstd;
+} PassNorm;
+
+/* The norms of the block in work, and the final one. */
+PassNorm first_norm(const Pass *pass);
+PassNorm second_norm(const Pass *pass);
+PassNorm final_norm(const Workspace *w);
+Norm norm_kernel(const Pass *pass, const PassNorm *norm);
+void pass_norm(const Pass *pass, const PassNorm *norm, float *y);
+
+/* The steps of a forward pass, which decoding takes too, with an attention of its own:
+ *   ids to the first block's input; a block's queries, keys and values from its input; the rest of the
+ *   block (of the pass's rows, which lie at the front of input and attention) to `output`; the final
+ *   hidden state, normed or not. */
+void pass_embed(const Pass *pass, const int32_t *id);
+void block_project(const Pass *pass);
+void block_finish(const Pass *pass, const float *input, const float *attention, float *output);
+void pass_finish(const Pass *pass);
+/* Where a block's output goes. */
+float *block_output(const Workspace *w, size_t layer);
+
 /* A block from its input. output NULL: its activations alone, for backward. */
 void block_forward(const Pass *pass, float *output);
 
@@ -114,6 +148,8 @@ bool pass_narrows(const Pass *pass);
 void pass_forward(const Model *model, Workspace *w, const Batch *batch);
 /* The attention of a block, ready for the kernel. */
 const Attention *pass_attention(Workspace *w, size_t layer);
+/* What attention multiplies scores by; 0: the usual. */
+float pass_scale(const ModelConfig *config);
 uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site);
 /* Whether this pass masks at this rate. */
 bool pass_drops(const Workspace *w, float rate);

@@ -4,7 +4,9 @@
 
 #include "common/base/parallel.h"
 #include "common/base/random.h"
+#include "common/kernels/rotary.h"
 #include "common/model/pass.h"
+#include "common/model/rope.h"
 
 /* The head's chunk of logits: in the last cache when the vocabulary allows it, and rows enough for the
  * products of a large one to be fast. */
@@ -48,27 +50,48 @@ static float *floats(Workspace *w, size_t rows, size_t width) {
     return take(w, mem_mul(rows, width), sizeof(float));
 }
 
+static bool norms_behind(const ModelConfig *config) {
+    return config->family->block.place == NORM_BEHIND;
+}
+
+static bool has_part(const Workspace *w, Part part) {
+    return w->first[part] != SIZE_MAX;
+}
+
+/* Columns of the residual stream, or of attention's output where it is wider. */
+static size_t narrow_width(const ModelConfig *c) {
+    return largest(c->width, config_query_width(c));
+}
+
+/* Room for a row of queries, keys and values, and for one of attention beside one of the stream. */
+static size_t attention_width(const ModelConfig *c) {
+    return largest(config_qkv_width(c), mem_add(config_query_width(c), c->width));
+}
+
 /* What backward reads of a block, but for the input. */
 static BlockActivations lay_out_block(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
+    size_t query = config_query_width(c), key = config_key_width(c);
     return (BlockActivations){
         .mean1 = floats(w, n, 1),
         .rstd1 = floats(w, n, 1),
-        .qkv = floats(w, n, mem_mul(3, c->width)),
+        .qkv = floats(w, n, config_qkv_width(c)),
+        .raw = has_part(w, PART_Q_NORM) ? floats(w, n, mem_add(query, key)) : NULL,
         .lse = floats(w, n, c->heads),
-        .attention = floats(w, n, c->width),
-        .middle = floats(w, n, c->width),
+        .attention = floats(w, n, query),
+        .middle = c->parallel ? w->dresidual : floats(w, n, c->width),
         .mean2 = floats(w, n, 1),
         .rstd2 = floats(w, n, 1),
-        .up = floats(w, n, c->inner),
+        .up = floats(w, n, linear_outputs(c, PART_UP_WEIGHT)),
+        .sum = norms_behind(c) ? floats(w, n, c->width) : NULL,
     };
 }
 
 /* Without backward: `attention` is there already, and little else is needed at a time. */
 static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *attention) {
     const ModelConfig *c = &w->config;
-    float *wide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
-    float *mean = floats(w, n, 1), *rstd = floats(w, n, 1);
+    float *wide = floats(w, n, largest(attention_width(c), linear_outputs(c, PART_UP_WEIGHT)));
+    float *mean = floats(w, n, 1), *rstd = floats(w, n, 1), *middle = floats(w, n, c->width);
     return (BlockActivations){
         .input = floats(w, n, c->width),
         .mean1 = mean,
@@ -76,10 +99,11 @@ static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *att
         .qkv = wide,
         .lse = floats(w, n, c->heads),
         .attention = attention,
-        .middle = floats(w, n, c->width),
+        .middle = middle,
         .mean2 = mean,
         .rstd2 = rstd,
         .up = wide,
+        .sum = middle,
     };
 }
 
@@ -87,6 +111,16 @@ static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *att
 static void lay_out_trunk(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
     bool training = w->plan.training;
+    w->mean = floats(w, n, 1);
+    w->rstd = floats(w, n, 1);
+    w->hidden = w->normed = floats(w, n, narrow_width(c));
+    if (training) {
+        w->last = norms_behind(c) ? w->hidden : floats(w, n, c->width);
+        w->dresidual = floats(w, n, narrow_width(c));
+        w->dnarrow = floats(w, n, narrow_width(c));
+        w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
+        w->dbranch = c->parallel ? floats(w, n, c->width) : NULL;
+    }
     w->block = take(w, c->layers, sizeof *w->block);
     for (size_t l = 0; l < c->layers && training; l++) {
         BlockActivations a = {0};
@@ -98,15 +132,6 @@ static void lay_out_trunk(Workspace *w, size_t n) {
             w->block[l] = a;
         }
     }
-    w->mean = floats(w, n, 1);
-    w->rstd = floats(w, n, 1);
-    w->hidden = w->normed = floats(w, n, c->width);
-    if (training) {
-        w->last = floats(w, n, c->width);
-        w->dresidual = floats(w, n, c->width);
-        w->dnarrow = floats(w, n, c->width);
-        w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
-    }
 }
 
 /* What is dead while the head works. */
@@ -115,9 +140,10 @@ static void lay_out_between_heads(Workspace *w, size_t n) {
     BlockActivations shared = {0};
     if (!w->plan.training) {
         shared = lay_out_passing_block(w, n, w->hidden);
-        w->last = shared.input;
+        w->last = norms_behind(c) ? w->hidden : shared.input;
+        w->inside = c->family->block.gated ? floats(w, n, c->inner) : NULL;
     } else {
-        w->dwide = floats(w, n, largest(mem_mul(3, c->width), c->inner));
+        w->inside = w->dwide = floats(w, n, largest(attention_width(c), c->inner));
         if (w->kept > 0) {
             shared = lay_out_block(w, n);
         }
@@ -250,14 +276,21 @@ uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site) {
     return SITE_BLOCKS + (uint32_t)(layer * (SITE_HEADS + w->config.heads)) + site;
 }
 
+/* NULL: the configuration lacks the part. */
+static const Parameter *parameter_of(const Model *model, const Workspace *w, Part part,
+                                     size_t layer) {
+    return has_part(w, part) ? &model->parameter[w->first[part] + layer * w->block_tensors] : NULL;
+}
+
 const float *part_weights(const Model *model, const Workspace *w, Part part, size_t layer) {
-    return model->data + model->parameter[w->first[part] + layer * w->block_tensors].offset;
+    const Parameter *p = parameter_of(model, w, part, layer);
+    return p == NULL ? NULL : parameter_data(model, p);
 }
 
 float *part_gradient(const Model *model, const Gradients *gradients, const Workspace *w, Part part,
                      size_t layer) {
-    const Parameter *p = &model->parameter[w->first[part] + layer * w->block_tensors];
-    return p->gradient == SIZE_MAX ? NULL : gradients->data + p->gradient;
+    const Parameter *p = parameter_of(model, w, part, layer);
+    return p == NULL || p->gradient == SIZE_MAX ? NULL : gradients->data + p->gradient;
 }
 
 static size_t list_live(Workspace *w, const Batch *batch, bool all) {
@@ -296,6 +329,7 @@ void pass_begin(Workspace *w, const Batch *batch) {
         AttentionSequence *sequence = &w->sequence[s];
         *sequence = (AttentionSequence){.begin = begin, .end = end, .stream = random.stream};
         memcpy(w->masks.key, random.key, sizeof random.key);
+        CHECK(batch->prefix[s] == BATCH_NO_PREFIX || !w->attention.bidirectional);
         if (batch->prefix[s] == BATCH_NO_PREFIX) {
             w->group[groups++] = s;
         } else {
@@ -317,9 +351,14 @@ void pass_begin(Workspace *w, const Batch *batch) {
     w->masks.position = w->position;
 }
 
+float pass_scale(const ModelConfig *config) {
+    return config->family->block.unscaled ? 1 : 0;
+}
+
 const Attention *pass_attention(Workspace *w, size_t layer) {
     float rate = w->config.dropout_attention;
     w->attention.dropout = pass_drops(w, rate) ? rate : 0;
     w->attention.site = dropout_site(w, layer, SITE_HEADS);
+    w->attention.window = config_window(&w->config, layer);
     return &w->attention;
 }
