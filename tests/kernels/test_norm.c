@@ -148,6 +148,26 @@ static void test_norms(void **state) {
     check(&(Norm){NORM_RMS, weight, bias, 0.1f}); /* the bias is not read */
 }
 
+/* A norm does not see a scale (but for epsilon), LayerNorm no shift either. */
+static void test_invariance(void **state) {
+    (void)state;
+    for (NormKind kind = NORM_LAYER; kind <= NORM_RMS; kind++) {
+        const Norm norm = {kind, weight, bias, 1e-5f};
+        norm_forward(&norm, y, mean, rstd, x, ROWS, WIDTH);
+        memset(dx, 0, sizeof dx);
+        norm_backward(&norm, dx, dy, x, mean, rstd, ROWS, WIDTH);
+        for (size_t t = 0; t < ROWS; t++) {
+            double shift = 0, scale = 0, center = kind == NORM_LAYER ? (double)mean[t] : 0;
+            for (size_t c = 0; c < WIDTH; c++) {
+                shift += dx[t * WIDTH + c];
+                scale += (double)dx[t * WIDTH + c] * ((double)x[t * WIDTH + c] - center);
+            }
+            assert_close_double("shift", kind == NORM_LAYER ? shift : 0, 0, 0, 1e-4);
+            assert_close_double("scale", scale, 0, 0, 2e-3);
+        }
+    }
+}
+
 /* RMSNorm needs no room for means. */
 static void test_no_mean(void **state) {
     (void)state;
@@ -239,6 +259,7 @@ static void test_heads(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_invariance),
         cmocka_unit_test(test_no_mean),
         cmocka_unit_test(test_heads),
     };
