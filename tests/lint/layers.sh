@@ -11,17 +11,18 @@ allowed() {
     common/kernels) echo common/base common/kernels ;;
     common/text) echo common/base common/text ;;
     common/model) echo common/base common/kernels common/model ;;
+    common/export) echo common/base common/text common/model common/export ;;
     common/loss) echo common/base common/loss ;;
     common/train) echo common/base common/kernels common/model common/loss common/train ;;
     datasets) echo common/base common/text datasets ;;
     common/stage) echo common/base common/kernels common/text common/model common/loss common/train datasets common/stage ;;
     sft | reward | ppo) echo common/base common/kernels common/text common/model common/loss common/train datasets common/stage "$1" ;;
-    tools) echo common/base common/text common/model common/loss common/train datasets common/stage tools ;;
+    tools) echo common/base common/text common/model common/export common/loss common/train datasets common/stage tools ;;
     esac
 }
 
 bad=0
-for folder in common/base common/kernels common/text common/model common/loss common/train datasets \
+for folder in common/base common/kernels common/text common/model common/export common/loss common/train datasets \
     common/stage sft reward ppo tools; do
     may=$(allowed "$folder")
     for file in "$folder"/*.c "$folder"/*.h; do
