@@ -177,23 +177,45 @@ static void lay_out_head(Workspace *w, size_t n) {
     lay_out_per_token(w, &w->chunk_gradient, w->chunk);
 }
 
+/* Of as many positions as the batch can have. */
+static void lay_out_turn(Workspace *w) {
+    const Rope *rope = &w->config.rope;
+    if (rope->dimensions == 0) {
+        return;
+    }
+    size_t positions = least(w->config.context, w->plan.tokens), pairs = rope->dimensions / 2;
+    float *frequency = floats(w, pairs, 1);
+    w->turn = floats(w, positions, rope->dimensions);
+    if (w->turn != NULL) {
+        rope_frequencies(rope, frequency);
+        rotary_fill(w->turn, frequency, pairs, positions, 1);
+    }
+}
+
 static void lay_out(Workspace *w) {
     const ModelConfig *c = &w->config;
-    size_t n = w->plan.tokens, s = w->plan.sequences;
+    size_t n = w->plan.tokens, s = w->plan.sequences, head_size = config_head_size(c);
     w->position = take(w, n, sizeof *w->position);
-    w->stream = take(w, n, sizeof *w->stream);
     w->sequence = take(w, s, sizeof *w->sequence);
     w->group = take(w, mem_add(s, 1), sizeof *w->group);
-    w->live = take(w, n, sizeof *w->live);
     w->attention = (Attention){
         .sequence = w->sequence,
         .group = w->group,
         .heads = c->heads,
         .kv_heads = config_kv_heads(c),
-        .head_size = c->width / c->heads,
-        .scratch = floats(w, (size_t)w->threads, attention_scratch(c->width / c->heads)),
+        .head_size = head_size,
+        .bidirectional = c->family->block.bidirectional,
+        .scale = pass_scale(c),
+        .scratch = floats(w, (size_t)w->threads, attention_scratch(head_size)),
     };
+    lay_out_turn(w);
     lay_out_trunk(w, n);
+    if (w->plan.trunk) {
+        lay_out_between_heads(w, n);
+        return;
+    }
+    w->stream = take(w, n, sizeof *w->stream);
+    w->live = take(w, n, sizeof *w->live);
     lay_out_head(w, n);
     size_t mark = w->arena.used;
     lay_out_between_heads(w, n);
