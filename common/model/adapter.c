@@ -51,24 +51,82 @@ static size_t module_length(const char *name) {
     return n > end && strcmp(name + n - end, weight_end) == 0 ? n - end : n;
 }
 
-/* Whether name[length] is `end`, or ends in a dot and it. */
+/* Which blocks' layers a name means, part by part. */
+typedef struct Named {
+    uint64_t block[PARTS][LAYERS_LIMIT / 64];
+} Named;
+
+/* Whether name[0, length) is `end`, or ends in a dot and it. */
 static bool ends_in(const char *name, size_t length, const char *end, size_t end_length) {
     return length >= end_length && memcmp(name + length - end_length, end, end_length) == 0 &&
            (length == end_length || name[length - end_length - 1] == '.');
 }
 
-/* The parts whose modules' names end in this one. */
-static uint64_t parts_named(const ModelConfig *config, const char *end, size_t end_length) {
-    uint64_t parts = 0;
+static void mark_all(const ModelConfig *config, Part part, Named *named) {
+    for (size_t layer = 0; layer < config->layers; layer++) {
+        named->block[part][layer / 64] |= (uint64_t)1 << layer % 64;
+    }
+}
+
+/* `end` is longer than what follows the block's number in the row's name: it says which block. */
+static void mark_one(const ModelConfig *config, const TensorRow *row, const char *end,
+                     size_t length, Named *named) {
+    const char *number = strstr(row->name, "%zu");
+    size_t tail = module_length(row->name) - (size_t)(number + 3 - row->name);
+    if (length <= tail || memcmp(end + length - tail, number + 3, tail) != 0) {
+        return;
+    }
+    size_t digits_end = length - tail, begin = digits_end, layer = 0;
+    while (begin > 0 && end[begin - 1] >= '0' && end[begin - 1] <= '9') {
+        begin--;
+    }
+    for (size_t i = begin; i < digits_end && layer < config->layers; i++) {
+        layer = 10 * layer + (size_t)(end[i] - '0');
+    }
+    char head[sizeof((Parameter *)0)->name];
+    int n = snprintf(head, sizeof head, "%s%.*s", config->family->trunk, (int)(number - row->name),
+                     row->name);
+    bool canonical = begin < digits_end && (end[begin] != '0' || begin + 1 == digits_end);
+    if (canonical && layer < config->layers &&
+        (begin == 0 || ends_in(head, (size_t)n, end, begin))) {
+        named->block[row->part][layer / 64] |= (uint64_t)1 << layer % 64;
+    }
+}
+
+/* Marks the layers whose names end in this one; false when there are none. */
+static bool mark(const ModelConfig *config, const char *end, size_t length, Named *named) {
+    Named found = {0};
+    uint64_t any = 0;
     for (size_t i = 0; i < config->family->tensors; i++) {
         const TensorRow *row = &config->family->tensor[i];
-        size_t length = module_length(row->name);
-        if (row->name[length] != '\0' && ends_in(row->name, length, end, end_length) &&
-            family_index(config, row->part, 0) != SIZE_MAX) {
-            parts |= bit(row->part);
+        size_t n = module_length(row->name);
+        if (row->name[n] == '\0' || !family_has_row(config, row)) {
+            continue;
+        }
+        const char *number = strstr(row->name, "%zu");
+        const char *tail = number == NULL ? row->name : number + 4; /* behind its dot */
+        size_t tail_length = n - (size_t)(tail - row->name);
+        if (ends_in(tail, tail_length, end, length)) {
+            mark_all(config, row->part, &found);
+        } else if (number != NULL) {
+            mark_one(config, row, end, length, &found);
         }
     }
-    return parts;
+    for (Part part = 0; part < PARTS; part++) {
+        for (size_t i = 0; i < LAYERS_LIMIT / 64; i++) {
+            named->block[part][i] |= found.block[part][i];
+            any |= found.block[part][i];
+        }
+    }
+    return any != 0;
+}
+
+static size_t blocks_of(const Named *named, Part part) {
+    size_t n = 0;
+    for (size_t i = 0; i < LAYERS_LIMIT / 64; i++) {
+        n += (size_t)__builtin_popcountll(named->block[part][i]);
+    }
+    return n;
 }
 
 static void list_targets(const ModelConfig *config, Str *out) {
@@ -81,37 +139,58 @@ static void list_targets(const ModelConfig *config, Str *out) {
     }
 }
 
-static bool no_target(const ModelConfig *config, const char *name, bool there, Error *err) {
+static bool refuse_target(const ModelConfig *config, const char *name, const char *is, Error *err) {
     Str known = {0};
     list_targets(config, &known);
     error_set(err, ERROR_CONFIG,
-              "'%.100s' is %s; adapters of a '%s' model can target %s, or all of them by "
-              "\"all-linear\"",
-              name,
-              there ? "a layer whose adapter is not computed"
-                    : "the name of no layer of all blocks",
-              config->family->name, str_text(&known));
+              "adapter target '%.100s': %s; adapters of a '%s' model can target %s, or all of "
+              "them by \"all-linear\"",
+              name, is, config->family->name, str_text(&known));
     str_done(&known);
     return false;
 }
 
 bool adapter_targets(const ModelConfig *config, const char *const *name, size_t names,
                      uint64_t *targets, Error *err) {
+    Named named = {0};
     *targets = 0;
-    for (size_t i = 0; i < names; i++) {
-        uint64_t parts = 0;
-        if (names == 1 && strcmp(name[i], all_linear) == 0) {
-            for (Part part = 0; part < PARTS; part++) {
-                bool there = family_index(config, part, 0) != SIZE_MAX;
-                parts |= there ? bit(part) & linear_parts : 0;
-            }
-        } else {
-            parts = parts_named(config, name[i], strlen(name[i]));
+    bool all = names == 1 && strcmp(name[0], all_linear) == 0;
+    for (size_t i = 0; i < names && !all; i++) {
+        if (!mark(config, name[i], strlen(name[i]), &named)) {
+            return refuse_target(config, name[i], "no layer has such a name", err);
         }
-        if (parts == 0 || (parts & ~linear_parts) != 0) {
-            return no_target(config, name[i], parts != 0, err);
+    }
+    for (Part part = 0; part < PARTS; part++) {
+        size_t blocks = blocks_of(&named, part);
+        bool linear = (linear_parts & bit(part)) != 0,
+             there = family_index(config, part, 0) != SIZE_MAX;
+        if (blocks > 0 && !linear) {
+            return refuse_target(config, name[0],
+                                 "it or one beside it is a layer whose adapter is "
+                                 "not computed",
+                                 err);
         }
-        *targets |= parts;
+        if (blocks > 0 && blocks < config->layers) {
+            return refuse_target(config, name[0],
+                                 "it and those beside it mean a layer in some "
+                                 "blocks and not in others, which is not computed",
+                                 err);
+        }
+        if (blocks > 0 || (all && linear && there)) {
+            *targets |= bit(part);
+        }
+    }
+    return true;
+}
+
+/* Whether a name means this part in all blocks and nothing else. */
+static bool means_alone(const ModelConfig *config, Part part, const char *name, size_t length) {
+    Named named = {0};
+    mark(config, name, length, &named);
+    for (Part other = 0; other < PARTS; other++) {
+        if (blocks_of(&named, other) != (other == part ? config->layers : 0)) {
+            return false;
+        }
     }
     return true;
 }
@@ -121,15 +200,19 @@ const char *adapter_target_name(const ModelConfig *config, Part part, size_t *le
     while (row->part != part || !family_has_row(config, row)) {
         row++;
     }
-    size_t end = module_length(row->name);
-    const char *begin = row->name + end;
+    const char *number = strstr(row->name, "%zu"), *end = row->name + module_length(row->name);
+    const char *begin = end;
     do {
         do {
             begin--;
-        } while (begin > row->name && begin[-1] != '.');
-        *length = (size_t)(row->name + end - begin);
-    } while (begin > row->name && parts_named(config, begin, *length) != bit(part));
-    return begin;
+        } while (begin[-1] != '.');
+        *length = (size_t)(end - begin);
+        if (means_alone(config, part, begin, *length)) {
+            return begin;
+        }
+    } while (begin > number + 4);
+    *length = (size_t)(end - number);
+    return number;
 }
 
 bool adapter_check(const ModelConfig *config, Error *err) {

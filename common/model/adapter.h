@@ -17,14 +17,16 @@
 
 enum { ADAPTER_RANK_LIMIT = 4096 };
 
-/* The targets that names stand for, as PEFT's target_modules: the end of a layer's name from one of its
- * dots on ("q_proj", "attn.c_proj"); or the one name "all-linear": all linear layers of the blocks.
- * ERROR_CONFIG naming what no block has, and layers that are not computed with an adapter. */
+/* The targets that names stand for, as PEFT's target_modules: the end of layers' names from one of their
+ * dots on ("q_proj", "attn.c_proj", "3.mlp.up_proj"), or the one name "all-linear": all linear layers of
+ * the blocks. ERROR_CONFIG naming what no layer is called, layers that are not computed with an adapter,
+ * and layers that are meant in some blocks only. */
 bool adapter_targets(const ModelConfig *config, const char *const *name, size_t names,
                      uint64_t *targets, Error *err);
 
-/* The shortest name, as above, that means target `part` and no other layer; points into the family's
- * table, *length characters of it. */
+/* The shortest name, as above, that means target `part` in all blocks and no other layer. It points into
+ * the family's table, *length characters of it; where only a block's number tells (BERT), it begins with
+ * "%zu", which stands for each of them. */
 const char *adapter_target_name(const ModelConfig *config, Part part, size_t *length);
 
 /* Rank and the like are in range, and there is a target. ERROR_CONFIG. */

@@ -24,18 +24,22 @@ static void bias_gradient(const Pass *pass, Part bias, const float *dy, size_t w
     }
 }
 
-/* Of a layer that read x. */
+/* Of a layer that read x, and of its adapter. */
 static void weight_gradient(const Pass *pass, Part weight, const float *x, const float *dy) {
     float *dweight = gradient(pass, weight);
     if (dweight != NULL) {
         linear_weight_gradient(&pass->linear, weight, pass->layer, dweight, x, dy, pass->rows);
+    }
+    if (linear_has_adapter(&pass->linear, weight)) {
+        linear_adapter_gradient(&pass->linear, weight, pass->layer, pass->gradients, x, dy,
+                                pass->rows);
     }
 }
 
 /* Of a layer that read norm(x), which is computed again: forward did not keep it. */
 static void normed_weight_gradient(const Pass *pass, Part weight, const PassNorm *norm,
                                    const float *dy) {
-    if (gradient(pass, weight) != NULL) {
+    if (gradient(pass, weight) != NULL || linear_has_adapter(&pass->linear, weight)) {
         pass_norm(pass, norm, pass->w->normed);
         weight_gradient(pass, weight, pass->w->normed, dy);
     }
@@ -288,14 +292,14 @@ void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const
 
 void model_backward(const Model *model, Gradients *gradients, Workspace *workspace,
                     const Batch *batch, const PerToken *d) {
-    CHECK(workspace->plan.training && !model->mapped);
+    CHECK(workspace->plan.training && (!model->mapped || model->own != NULL));
     head_backward(model, gradients, workspace, batch, d);
     pass_backward(model, gradients, workspace, batch);
 }
 
 void model_train(const Model *model, Gradients *gradients, Workspace *workspace, const Batch *batch,
                  unsigned want, RowLoss *loss, void *context, const PerToken *out) {
-    CHECK(workspace->plan.training && !model->mapped);
+    CHECK(workspace->plan.training && (!model->mapped || model->own != NULL));
     pass_forward(model, workspace, batch);
     head_train(model, gradients, workspace, batch, want, loss, context, out);
     pass_backward(model, gradients, workspace, batch);

@@ -205,7 +205,7 @@ Pass pass_of(const Model *model, Gradients *gradients, Workspace *w, size_t rows
         .model = model,
         .gradients = gradients,
         .w = w,
-        .linear = {model, w->packed, w->plan.type},
+        .linear = {model, w->packed, w->plan.type, pass_adapter(model, w)},
         .rows = rows,
     };
 }

@@ -12,7 +12,7 @@
 #include "common/model/generate_private.h"
 
 enum {
-    PACKED = PACK_FORWARD | PACK_HEAD_FORWARD,
+    PACKED = PACK_FORWARD | PACK_HEAD_FORWARD | PACK_MERGED,
     PASS_ROWS = 256,         /* room for so many rows of prompts, and for the longest prompt */
     DRAW_GRAIN = 4096,       /* logits that a thread should at least have to itself */
     LOGITS_FLOATS = 8 << 20, /* about so many logits are held at once */

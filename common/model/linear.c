@@ -50,10 +50,30 @@ static Linear linear_of(const Model *model, Part part, size_t layer) {
                     in_out ? out : in};
 }
 
+bool linear_has_adapter(const LinearLayers *layers, Part part) {
+    return layers->adapter != NULL && adapter_is_on(&layers->model->config, part);
+}
+
+static AdapterProduct adapter_product(const LinearLayers *layers, Part part, size_t layer,
+                                      size_t rows) {
+    return (AdapterProduct){layers->adapter, layers->model, layers->type, part, layer, rows};
+}
+
+void linear_adapter_gradient(const LinearLayers *layers, Part part, size_t layer,
+                             const Gradients *gradients, const float *x, const float *dy,
+                             size_t rows) {
+    const AdapterProduct product = adapter_product(layers, part, layer, rows);
+    adapter_gradient(&product, gradients, x, dy);
+}
+
 void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,
                     const float *x, size_t rows, GemmFinish *finish, const MatrixFinish *context) {
     Linear l = linear_of(layers->model, part, layer);
-    bool back = which == PACK_BACKWARD;
+    bool back = which == PACK_BACKWARD, adapted = linear_has_adapter(layers, part);
+    if (adapted) { /* first, so that the product's end sees the sum */
+        const AdapterProduct product = adapter_product(layers, part, layer, rows);
+        (back ? adapter_backward : adapter_forward)(&product, y, x);
+    }
     product_run(&(Product){
         .type = layers->type,
         .tb = l.in_out == back ? TRANSPOSED : PLAIN,
@@ -61,6 +81,7 @@ void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigne
         .n = back ? l.in : l.out,
         .k = back ? l.out : l.in,
         .alpha = 1,
+        .beta = adapted ? 1 : 0,
         .a = x,
         .lda = back ? l.out : l.in,
         .b = l.weight,

@@ -7,12 +7,14 @@
 #define RLHF_MODEL_LINEAR_H
 
 #include "common/kernels/matrix.h"
+#include "common/model/adapter_pass.h"
 #include "common/model/packed.h"
 
 typedef struct LinearLayers {
     const Model *model;
     const PackedModel *packed; /* what of the model is packed, or NULL */
     GemmType type;
+    const AdapterPass *adapter; /* of a model with an adapter that is not packed in, or NULL */
 } LinearLayers;
 
 /* Columns of x and of y. Parts behind a part (K and V behind Q, what a gate multiplies behind the gate) are
@@ -26,6 +28,14 @@ bool linear_is_in_out(const ModelConfig *config, Part part);
  * of weights, through `finish` (or NULL). */
 void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,
                     const float *x, size_t rows, GemmFinish *finish, const MatrixFinish *context);
+
+/* Whether something about a part's layer trains that only the layer's input and output can tell: its
+ * adapter. */
+bool linear_has_adapter(const LinearLayers *layers, Part part);
+/* Adds the gradients of its A and B. */
+void linear_adapter_gradient(const LinearLayers *layers, Part part, size_t layer,
+                             const Gradients *gradients, const float *x, const float *dy,
+                             size_t rows);
 
 /* dW += x^T dy */
 void linear_weight_gradient(const LinearLayers *layers, Part part, size_t layer, float *dweight,

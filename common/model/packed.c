@@ -18,6 +18,7 @@ struct PackedModel {
     uint64_t version;     /* of the weights that are packed; 0: none yet */
     PackedMatrix *matrix; /* [places]: of block 0, 1, ..., then the head's; data NULL: not wanted */
     void **memory;        /* [places] */
+    float *merged;        /* room for the largest matrix with an adapter in it, or NULL */
     Arena arena;
     size_t planned; /* bytes of the arena, counted while it is not there */
 };
@@ -62,19 +63,29 @@ static void *take(PackedModel *packed, size_t count, size_t size) {
     return arena_take(&packed->arena, count, size);
 }
 
+static bool merges(const PackedModel *packed, Part part) {
+    return (packed->which & PACK_MERGED) != 0 && adapter_is_on(&packed->config, part);
+}
+
 static void lay_out(PackedModel *packed) {
     const ModelConfig *config = &packed->config;
     packed->matrix = take(packed, places(config), sizeof *packed->matrix);
     packed->memory = take(packed, places(config), sizeof *packed->memory);
+    size_t largest = 0;
     for (size_t place = 0; place < places(config); place++) {
         Operand o;
         if (operand_at(config, packed->which, place, &o)) {
+            if (merges(packed, o.part)) {
+                size_t count = mem_mul(o.k, o.n);
+                largest = count > largest ? count : largest;
+            }
             void *memory = take(packed, packed_matrix_bytes(packed->type, o.k, o.n), 1);
             if (packed->memory != NULL) {
                 packed->memory[place] = memory;
             }
         }
     }
+    packed->merged = largest > 0 ? take(packed, largest, sizeof(float)) : NULL;
 }
 
 static void prepare(PackedModel *packed, const ModelConfig *config, GemmType type, unsigned which) {
@@ -113,19 +124,26 @@ void packed_free(PackedModel *packed) {
 }
 
 void packed_update(PackedModel *packed, const Model *model) {
-    if (packed->version == model->version) {
+    bool merged = (packed->which & PACK_MERGED) != 0;
+    uint64_t version = merged ? model->version : model->base_version;
+    if (packed->version == version) {
         return;
     }
     for (size_t place = 0; place < places(&packed->config); place++) {
         Operand o;
         if (operand_at(&packed->config, packed->which, place, &o)) {
             size_t index = family_index(&packed->config, o.part, o.layer);
-            packed->matrix[place] = packed_matrix(packed->type, o.transpose, o.k, o.n,
-                                                  parameter_data(model, &model->parameter[index]),
+            const float *weight = parameter_data(model, &model->parameter[index]);
+            if (merged && adapter_is_on(&model->config, o.part)) {
+                CHECK(packed->merged != NULL);
+                adapter_merged(model, o.part, o.layer, packed->merged);
+                weight = packed->merged;
+            }
+            packed->matrix[place] = packed_matrix(packed->type, o.transpose, o.k, o.n, weight,
                                                   o.columns, packed->memory[place]);
         }
     }
-    packed->version = model->version;
+    packed->version = version;
 }
 
 const PackedMatrix *packed_part(const PackedModel *packed, Part part, size_t layer,

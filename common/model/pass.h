@@ -42,6 +42,7 @@ struct Workspace {
     Arena arena;         /* while its base is NULL it only counts */
     int threads;         /* that there is scratch for */
     PackedModel *packed; /* NULL: products lay out the weights themselves */
+    AdapterPass adapter; /* scratch; of a configuration with one */
 
     size_t first[PARTS];  /* index of a part (in block 0), SIZE_MAX: absent */
     size_t block_tensors; /* distance of the same part in two blocks */
@@ -151,6 +152,8 @@ const Attention *pass_attention(Workspace *w, size_t layer);
 /* What attention multiplies scores by; 0: the usual. */
 float pass_scale(const ModelConfig *config);
 uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site);
+/* The adapter as products need it; NULL: the model has none, or it is packed in. */
+const AdapterPass *pass_adapter(const Model *model, const Workspace *w);
 /* Whether this pass masks at this rate. */
 bool pass_drops(const Workspace *w, float rate);
 /* The trunk's backward: from the gradient of w->hidden, in w->dnarrow, to the slab. */

@@ -107,6 +107,17 @@ static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *att
     };
 }
 
+static void lay_out_adapter(Workspace *w, size_t n) {
+    const ModelConfig *c = &w->config;
+    if (c->adapter.rank > 0) {
+        w->adapter.low = floats(w, n, c->adapter.rank);
+        w->adapter.site = dropout_site(w, c->layers, 0);
+        if (w->plan.training && c->adapter.dropout > 0) {
+            w->adapter.wide = floats(w, n, largest(narrow_width(c), c->inner));
+        }
+    }
+}
+
 /* What lives as long as the pass. */
 static void lay_out_trunk(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
@@ -210,6 +221,7 @@ static void lay_out(Workspace *w) {
     };
     lay_out_turn(w);
     lay_out_trunk(w, n);
+    lay_out_adapter(w, n);
     if (w->plan.trunk) {
         lay_out_between_heads(w, n);
         return;
@@ -298,6 +310,15 @@ uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site) {
     return SITE_BLOCKS + (uint32_t)(layer * (SITE_HEADS + w->config.heads)) + site;
 }
 
+const AdapterPass *pass_adapter(const Model *model, const Workspace *w) {
+    const AdapterConfig *adapter = &model->config.adapter;
+    if (adapter->rank == 0 || (w->packed != NULL && (w->plan.packed & PACK_MERGED) != 0)) {
+        return NULL;
+    }
+    CHECK(adapter->rank <= w->config.adapter.rank);
+    return &w->adapter;
+}
+
 /* NULL: the configuration lacks the part. */
 static const Parameter *parameter_of(const Model *model, const Workspace *w, Part part,
                                      size_t layer) {
@@ -325,11 +346,11 @@ static size_t list_live(Workspace *w, const Batch *batch, bool all) {
     return n;
 }
 
-/* A row that no head reads is dead. Masks of a residual branch go by the row, so with them all live. */
+/* A row that no head reads is dead. Masks of branches and adapters go by the row, so with them all live. */
 static void choose_live(Workspace *w, const Batch *batch) {
     const ModelConfig *c = &w->config;
     bool all = c->layers == 0 || pass_drops(w, c->dropout_residual) ||
-               (has_score_head(c) && !batch->only_targets);
+               pass_drops(w, c->adapter.dropout) || (has_score_head(c) && !batch->only_targets);
     w->lives = list_live(w, batch, all);
     if (w->lives == 0) {
         w->lives = list_live(w, batch, true);
@@ -371,6 +392,9 @@ void pass_begin(Workspace *w, const Batch *batch) {
     memcpy(w->attention.key, w->masks.key, sizeof w->masks.key);
     w->masks.stream = w->stream;
     w->masks.position = w->position;
+    w->adapter.masks = w->masks;
+    w->adapter.masks.rate =
+        pass_drops(w, w->config.adapter.dropout) ? w->config.adapter.dropout : 0;
 }
 
 float pass_scale(const ModelConfig *config) {
