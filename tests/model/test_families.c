@@ -25,8 +25,30 @@ typedef struct Case {
 } Case;
 
 static const Case cases[] = {
-    {"gpt2",       -1, true,  false},
-    {"gpt2-score", -1, false, false},
+    {"gpt2",            -1, true,  false},
+    {"gpt1",            -1, true,  false},
+    {"gpt-neo",         -1, true,  false},
+    {"llama",           -1, true,  false},
+    {"llama-grouped",   -1, true,  false},
+    {"llama-bias",      -1, true,  false},
+    {"llama-linear",    -1, true,  false},
+    {"llama3",          -1, true,  false},
+    {"llama-tied",      -1, true,  false},
+    {"llama-head-size", -1, true,  false},
+    {"mistral",         -1, true,  false},
+    {"qwen2",           -1, true,  false},
+    {"qwen2-window",    -1, true,  false},
+    {"qwen3",           -1, true,  false},
+    {"gpt2-score",      -1, false, false},
+    {"gpt1-score",      -1, false, false},
+    {"gpt-neo-score",   -1, false, false},
+    {"llama-score",     -1, false, false},
+    {"mistral-score",   -1, false, false},
+    {"qwen2-score",     -1, false, false},
+    {"qwen3-score",     -1, false, false},
+    {"llama-sharded",   -1, false, false},
+    {"llama-f16",       -1, false, false},
+    {"llama-bf16",      -1, false, false},
 };
 
 static const char *join(const char *folder, const char *name) {
@@ -38,7 +60,7 @@ static const char *join(const char *folder, const char *name) {
 }
 
 static const char *case_folder(const Case *c) {
-    static char path[700];
+    static char path[500];
     snprintf(path, sizeof path, "%s/families/%s", test_fixtures(), c->folder);
     return path;
 }
