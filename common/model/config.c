@@ -235,6 +235,15 @@ static bool family_read(ModelConfig *config, const ConfigSource *source, Error *
     return config->family != NULL;
 }
 
+static bool name_is(const char *name, const char *expected) {
+    return name != NULL && strcmp(name, expected) == 0;
+}
+
+/* What OpenRLHF writes: a head of one score on any trunk. */
+static bool is_reward_architecture(const char *name) {
+    return name_is(name, "RewardModel") || name_is(name, "CriticModel");
+}
+
 static bool head_read(ModelConfig *config, const ConfigSource *source, Error *err) {
     const ModelFamily *family = config->family;
     const cJSON *list = json_member(source->json, "architectures");
@@ -243,10 +252,10 @@ static bool head_read(ModelConfig *config, const ConfigSource *source, Error *er
         return true;
     }
     const char *name = cJSON_IsArray(list) ? json_string(list->child) : NULL;
-    if (name != NULL && (strcmp(name, family->lm_architecture) == 0 ||
-                         strcmp(name, family->trunk_architecture) == 0)) {
+    if (name_is(name, family->lm_architecture) || name_is(name, family->trunk_architecture) ||
+        name_is(name, "AutoModelForCausalLMWithValueHead")) {
         config->head = HEAD_LM;
-    } else if (name != NULL && strcmp(name, family->score_architecture) == 0) {
+    } else if (name_is(name, family->score_architecture) || is_reward_architecture(name)) {
         config->head = HEAD_SCORES;
     } else {
         return error_at(err, ERROR_DATA, source->path, 0, 0,
@@ -285,7 +294,9 @@ static bool label_names_read(ModelConfig *config, const ConfigSource *source, co
 static bool labels_read(ModelConfig *config, const ConfigSource *source, Error *err) {
     const cJSON *number = json_member(source->json, "num_labels");
     const cJSON *names = json_member(source->json, "id2label");
-    int64_t labels = 2; /* transformers' default */
+    const cJSON *list = json_member(source->json, "architectures");
+    bool reward = cJSON_IsArray(list) && is_reward_architecture(json_string(list->child));
+    int64_t labels = reward ? 1 : 2; /* 2 is transformers' default */
     if (number != NULL && !json_integer(number, 1, LABELS_LIMIT, &labels)) {
         return config_refuse(source, "num_labels", "a number from 1", err);
     }

@@ -42,6 +42,9 @@ bool config_refuse(const ConfigSource *source, const char *key, const char *expe
 bool config_not_computed(const ConfigSource *source, const char *key, const char *expected,
                          Error *err);
 
+/* model_config_write, with the type of the weights as `dtype` has it ("bfloat16"). */
+bool config_write_as(const ModelConfig *config, const char *folder, const char *dtype, Error *err);
+
 /* Puts a value under a key, replacing what was there; takes `item` (NULL: out of memory) over. */
 bool config_put(cJSON *object, const char *key, cJSON *item, Error *err);
 

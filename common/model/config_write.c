@@ -113,7 +113,7 @@ static bool key_write(const ModelConfig *config, const ConfigSource *source, con
             config_put(source->json, old, key_item(config, key), err));
 }
 
-static bool keys_write(const ModelConfig *config, cJSON *json, Error *err) {
+static bool keys_write(const ModelConfig *config, const char *dtype, cJSON *json, Error *err) {
     const ModelFamily *family = config->family;
     ConfigSource source = {.path = "config.json", .json = json};
     for (size_t i = 0; i < family->keys; i++) {
@@ -130,8 +130,8 @@ static bool keys_write(const ModelConfig *config, cJSON *json, Error *err) {
     }
     return config_rope_write(config, json, err) &&
            (family->windows == NULL || family->windows->write(config, json, err)) &&
-           config_put(json, "dtype", cJSON_CreateString("float32"), err) &&
-           config_put(json, "torch_dtype", cJSON_CreateString("float32"), err);
+           config_put(json, "dtype", cJSON_CreateString(dtype), err) &&
+           config_put(json, "torch_dtype", cJSON_CreateString(dtype), err);
 }
 
 static bool label_write(const ModelConfig *config, size_t i, cJSON *names, cJSON *ids, Error *err) {
@@ -214,7 +214,7 @@ static bool generation_write(const ModelConfig *config, const char *folder, Erro
     return ok;
 }
 
-bool model_config_write(const ModelConfig *config, const char *folder, Error *err) {
+bool config_write_as(const ModelConfig *config, const char *folder, const char *dtype, Error *err) {
     const ModelFamily *family = config->family;
     cJSON *json = config->json != NULL ? cJSON_Duplicate(config->json, true) : cJSON_CreateObject();
     if (json == NULL) {
@@ -224,7 +224,7 @@ bool model_config_write(const ModelConfig *config, const char *folder, Error *er
         config->head == HEAD_SCORES ? family->score_architecture : family->lm_architecture;
     bool ok = config_put(json, "architectures", cJSON_CreateStringArray(&name, 1), err) &&
               config_put(json, "model_type", cJSON_CreateString(family->name), err) &&
-              keys_write(config, json, err);
+              keys_write(config, dtype, json, err);
     if (ok && config->head == HEAD_SCORES) {
         ok = scores_write(config, json, err);
     } else {
@@ -234,4 +234,8 @@ bool model_config_write(const ModelConfig *config, const char *folder, Error *er
          (config->head == HEAD_SCORES || generation_write(config, folder, err));
     cJSON_Delete(json);
     return ok;
+}
+
+bool model_config_write(const ModelConfig *config, const char *folder, Error *err) {
+    return config_write_as(config, folder, "float32", err);
 }

@@ -27,6 +27,7 @@
 #include "common/base/memory.h"
 #include "common/kernels/gemm.h"
 #include "common/model/config.h"
+#include "common/model/safetensors.h"
 
 /* One tensor of a model. Matrices of linear layers lie as the family's file format has them. */
 typedef struct Parameter {
@@ -75,7 +76,8 @@ void model_initialize(Model *model, uint64_t seed);
 /* Fresh score head only (a reward model made from a language model). zero: all zeros. */
 void model_initialize_scores(Model *model, uint64_t seed, bool zero);
 
-/* Reads a Hugging Face folder: config.json and model.safetensors or its shards. `head` and `labels` say
+/* Reads a Hugging Face folder: config.json and model.safetensors or its shards; or llama2.c's .bin file
+ * (version 0), a causal LM. `head` and `labels` say
  * what the caller needs: a causal LM read as HEAD_SCORES gets a score head of zeros and
  * *fresh_head = true; a reward model's score head is read; HEAD_BOTH the same beside the LM head.
  * Missing, extra, misshapen or non-finite tensors are ERROR_DATA naming the tensor.
@@ -88,6 +90,10 @@ bool model_reload(Model *model, const char *folder, Error *err);
 /* Writes config.json and model.safetensors (F32) into an existing folder. Tensors that training did not
  * touch come out byte for byte. */
 bool model_save(const Model *model, const char *folder, Error *err);
+/* The same with weights of type F32, F16 or BF16 (a number that the type cannot hold is ERROR_DATA naming the
+ * tensor), and if they are more than max_shard_bytes (0: no limit) in shards with an index. */
+bool model_save_as(const Model *model, const char *folder, TensorType type, size_t max_shard_bytes,
+                   Error *err);
 void model_done(Model *model);
 /* A deep copy; but the base under an adapter, which nothing changes, is borrowed. */
 bool model_copy(Model *to, const Model *from, Error *err);

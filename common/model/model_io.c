@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/json.h"
 #include "common/base/str.h"
 #include "common/model/family.h"
+#include "common/model/llama2c.h"
+#include "common/model/model_files.h"
 #include "common/model/parameters.h"
-#include "common/model/safetensors.h"
-
-/* The score head of a HEAD_BOTH model lies apart, so that the folder is a plain causal LM. */
-static const char score_file[] = "score.safetensors";
-
-/* The weight files of a folder: one, or several shards. */
-typedef struct WeightFiles {
-    char *index_path; /* owned; NULL for a single file */
-    char **name;      /* owned; of each shard within the folder */
-    SafeTensors *file;
-    size_t files, names_capacity, files_capacity;
-} WeightFiles;
+#include "common/model/storage.h"
+#include "common/model/tensor_names.h"
+#include "common/model/weight_files.h"
 
 /* A tensor of the folder that fills a parameter. */
 typedef struct Source {
@@ -27,142 +19,15 @@ typedef struct Source {
     const Tensor *tensor;
 } Source;
 
-static void files_close(WeightFiles *files) {
-    for (size_t i = 0; i < files->files; i++) {
-        safetensors_close(&files->file[i]);
-        free(files->name[i]);
-    }
-    free(files->file);
-    free(files->name);
-    free(files->index_path);
-    *files = (WeightFiles){0};
-}
-
-static bool files_open(WeightFiles *files, const char *folder, const char *name, Error *err) {
-    if (!mem_reserve(&files->name, &files->names_capacity, files->files + 1, sizeof(char *), err) ||
-        !mem_reserve(&files->file, &files->files_capacity, files->files + 1, sizeof(SafeTensors),
-                     err)) {
-        return false;
-    }
-    char *path = file_join(folder, name, err);
-    char *copy = path != NULL ? mem_strdup(name, err) : NULL;
-    if (copy == NULL || !safetensors_open(&files->file[files->files], path, err)) {
-        free(path);
-        free(copy);
-        return false;
-    }
-    files->name[files->files++] = copy;
-    free(path);
-    return true;
-}
-
-static bool is_shard_name(const char *name) {
-    return name != NULL && name[0] != '.' && strchr(name, '/') == NULL &&
-           strchr(name, '\\') == NULL && str_ends_with(name, ".safetensors");
-}
-
-/* Opens the shard of one entry of the index unless it is open, and looks for the tensor there. */
-static bool index_entry(WeightFiles *files, const char *folder, const cJSON *item, Error *err) {
-    const char *shard = json_string(item);
-    if (!is_shard_name(shard)) {
-        return error_at(
-            err, ERROR_DATA, files->index_path, 0, 0,
-            "tensor '%.200s' is said to be in '%.200s'; the plain name of a .safetensors "
-            "file in the same folder was expected",
-            item->string, shard != NULL ? shard : "(no string)");
-    }
-    size_t i = 0;
-    while (i < files->files && strcmp(files->name[i], shard) != 0) {
-        i++;
-    }
-    if (i == files->files && !files_open(files, folder, shard, err)) {
-        return false;
-    }
-    return safetensors_find(&files->file[i], item->string) != NULL ||
-           error_at(err, ERROR_DATA, files->index_path, 0, 0,
-                    "tensor '%.200s' is said to be in %.200s, but is not there", item->string,
-                    shard);
-}
-
-static bool index_read(WeightFiles *files, const char *folder, Error *err) {
-    cJSON *json = json_read_file(files->index_path, &json_limits_document, err);
-    if (json == NULL) {
-        return false;
-    }
-    const cJSON *map = json_member(json, "weight_map");
-    bool ok = cJSON_IsObject(map) && map->child != NULL;
-    if (!ok) {
-        error_at(err, ERROR_DATA, files->index_path, 0, 0,
-                 "no 'weight_map' that says which file holds which tensor");
-    }
-    for (const cJSON *item = ok ? map->child : NULL; item != NULL && ok; item = item->next) {
-        ok = index_entry(files, folder, item, err);
-    }
-    cJSON_Delete(json);
-    return ok;
-}
-
-static bool has_file(const char *folder, const char *name) {
-    char *path = file_join(folder, name, NULL);
-    bool found = path != NULL && file_exists(path);
-    free(path);
-    return found;
-}
-
-static bool files_find(WeightFiles *files, const char *folder, Error *err) {
-    *files = (WeightFiles){0};
-    bool ok;
-    if (has_file(folder, "model.safetensors")) {
-        ok = files_open(files, folder, "model.safetensors", err);
-    } else if (has_file(folder, "model.safetensors.index.json")) {
-        files->index_path = file_join(folder, "model.safetensors.index.json", err);
-        ok = files->index_path != NULL && index_read(files, folder, err);
-    } else if (has_file(folder, "pytorch_model.bin") ||
-               has_file(folder, "pytorch_model.bin.index.json")) {
-        ok = error_at(
-            err, ERROR_DATA, folder, 0, 0,
-            "the weights are only there as pytorch_model.bin, a pickle, which is a program "
-            "and is never read here; load the folder with transformers and call "
-            "save_pretrained(folder, safe_serialization=True)");
-    } else {
-        ok = error_at(err, ERROR_NO_INPUT, folder, 0, 0,
-                      "neither model.safetensors nor model.safetensors.index.json is there");
-    }
-    if (!ok) {
-        files_close(files);
-    }
-    return ok;
-}
-
-static bool is_buffer(const ModelFamily *family, const char *name, size_t layers) {
-    for (size_t i = 0; family->ignored[i] != NULL; i++) {
-        bool numbered = strstr(family->ignored[i], "%zu") != NULL;
-        for (size_t layer = 0; layer < (numbered ? layers : 1); layer++) {
-            char buffer[sizeof(((Parameter *)0)->name)];
-            snprintf(buffer, sizeof buffer, family->ignored[i], layer);
-            if (strcmp(buffer, name) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Index of the parameter that a name of the file stands for, with or without the trunk's prefix;
- * parameters if there is none. */
-static size_t parameter_of(const Model *model, const char *name) {
-    const char *trunk = model->config.family->trunk;
-    size_t n = strlen(trunk), i = 0;
-    while (i < model->parameters) {
-        const char *ours = model->parameter[i].name;
-        if (strcmp(ours, name) == 0 ||
-            (strncmp(ours, trunk, n) == 0 && strcmp(ours + n, name) == 0)) {
-            break;
-        }
-        i++;
-    }
-    return i;
-}
+/* What the folder holds, seen from the model that is wanted. */
+typedef struct Match {
+    Model *model;
+    Source *source; /* [parameters]; tensor NULL: not found */
+    Source lm_head; /* an lm_head beside a tied embedding */
+    Source bias;    /* of a score head whose family has none */
+    bool drop_head; /* the model wanted has no LM head */
+    bool fresh;     /* the score head may be absent */
+} Match;
 
 static void shape_append(Str *out, const size_t *shape, int rank) {
     str_append_char(out, '[');
@@ -191,49 +56,61 @@ static bool shape_check(const SafeTensors *file, const Tensor *tensor, const siz
     return same;
 }
 
-/* What the folder holds, seen from the model that is wanted. */
-typedef struct Match {
-    Model *model;
-    Source *source; /* [parameters]; tensor NULL: not found */
-    Source head;    /* an lm_head beside a tied embedding */
-    bool drop_head; /* the model wanted has no LM head */
-} Match;
+/* The score head's tensors; in a family's order they come last. */
+static bool in_score_head(const Model *model, size_t i) {
+    int layer;
+    const TensorRow *row = family_row(&model->config, i, &layer);
+    return row != NULL && row->scope == SCOPE_SCORE_HEAD;
+}
 
-static const char *lm_head_name(const ModelFamily *family) {
-    size_t i = 0;
-    while (family->tensor[i].part != PART_LM_HEAD) {
-        i++;
+static bool parameter_match(Match *match, const SafeTensors *file, const Tensor *tensor, size_t i,
+                            Error *err) {
+    const Parameter *parameter = &match->model->parameter[i];
+    if (match->source[i].tensor != NULL) {
+        return error_at(err, ERROR_DATA, file->path, 0, 0,
+                        "tensor '%s' is there twice, also as '%s' in %s", tensor->name,
+                        match->source[i].tensor->name, match->source[i].file->path);
     }
-    return family->tensor[i].name;
+    match->source[i] = (Source){file, tensor};
+    return shape_check(file, tensor, parameter->shape, parameter->rank, err);
 }
 
 static bool tensor_match(Match *match, const SafeTensors *file, const Tensor *tensor, Error *err) {
-    const Model *model = match->model;
-    const ModelFamily *family = model->config.family;
-    size_t i = parameter_of(model, tensor->name);
-    if (i < model->parameters) {
-        if (match->source[i].tensor != NULL) {
-            return error_at(err, ERROR_DATA, file->path, 0, 0,
-                            "tensor '%s' is there twice, also as '%s' in %s", tensor->name,
-                            match->source[i].tensor->name, match->source[i].file->path);
+    const ModelConfig *config = &match->model->config;
+    size_t i;
+    switch (tensor_name_find(match->model, tensor->name, &i)) {
+    case NAME_PARAMETER:
+        return parameter_match(match, file, tensor, i, err);
+    case NAME_BUFFER:
+        return true;
+    case NAME_LM_HEAD:
+        if (match->drop_head || config->tied) {
+            match->lm_head = (Source){file, tensor};
+            return true;
         }
-        match->source[i] = (Source){file, tensor};
-        return shape_check(file, tensor, model->parameter[i].shape, model->parameter[i].rank, err);
-    }
-    size_t n = strlen(family->trunk);
-    const char *bare =
-        strncmp(tensor->name, family->trunk, n) == 0 ? tensor->name + n : tensor->name;
-    if (is_buffer(family, bare, model->config.layers)) {
-        return true;
-    }
-    if (strcmp(tensor->name, lm_head_name(family)) == 0 &&
-        (match->drop_head || model->config.tied)) {
-        match->head = (Source){file, tensor};
-        return true;
+        break;
+    case NAME_SCORE_HEAD:
+        if (config->head == HEAD_LM) {
+            return true;
+        }
+        break;
+    case NAME_SCORE_BIAS:
+        if (config->head == HEAD_LM) {
+            return true;
+        }
+        match->bias = (Source){file, tensor};
+        return shape_check(file, tensor, &config->labels, 1, err);
+    case NAME_QUANTIZED:
+        return error_at(err, ERROR_DATA, file->path, 0, 0,
+                        "tensor '%s' belongs to a quantized weight, which is not read; take the "
+                        "model in F32, F16 or BF16",
+                        tensor->name);
+    case NAME_UNKNOWN:
+        break;
     }
     return error_at(err, ERROR_DATA, file->path, 0, 0,
                     "tensor '%s' is none of a '%s' with this configuration", tensor->name,
-                    family->name);
+                    config->family->name);
 }
 
 static bool files_match(Match *match, const WeightFiles *files, Error *err) {
@@ -247,12 +124,21 @@ static bool files_match(Match *match, const WeightFiles *files, Error *err) {
     return true;
 }
 
+/* A score head that may be fresh is so if none of its tensors is there. */
+static void fresh_decide(Match *match) {
+    for (size_t i = 0; i < match->model->parameters; i++) {
+        if (match->source[i].tensor != NULL && in_score_head(match->model, i)) {
+            match->fresh = false;
+        }
+    }
+}
+
 /* Every parameter but a fresh score head must have been found. */
-static bool complete_check(const Match *match, const char *folder, size_t fresh, Error *err) {
+static bool complete_check(const Match *match, const char *folder, Error *err) {
     const Model *model = match->model;
     size_t missing = 0, first = 0;
     for (size_t i = model->parameters; i-- > 0;) {
-        if (match->source[i].tensor == NULL && i != fresh) {
+        if (match->source[i].tensor == NULL && !(match->fresh && in_score_head(model, i))) {
             missing++;
             first = i;
         }
@@ -268,7 +154,7 @@ static bool complete_check(const Match *match, const char *folder, size_t fresh,
 /* An LM head stored beside a tied embedding must be equal to it. */
 static bool head_check(const Match *match, Error *err) {
     const Model *model = match->model;
-    const Source *head = &match->head;
+    const Source *head = &match->lm_head;
     if (head->tensor == NULL || match->drop_head) {
         return true;
     }
@@ -291,18 +177,96 @@ static bool head_check(const Match *match, Error *err) {
     return ok;
 }
 
+static bool parameter_read(const Match *match, size_t i, Error *err) {
+    const Model *model = match->model;
+    const Source *source = &match->source[i];
+    const Parameter *parameter = &model->parameter[i];
+    int layer;
+    const TensorRow *row = family_row(&model->config, i, &layer);
+    float *values = parameter_data(model, parameter);
+    if (row->storage == STORED_AS_IS) {
+        return safetensors_read_floats(source->file, source->tensor, values, parameter->count,
+                                       false, err);
+    }
+    float *stored = mem_alloc_aligned(parameter->count, sizeof(float), err);
+    bool ok = stored != NULL && safetensors_read_floats(source->file, source->tensor, stored,
+                                                        parameter->count, false, err);
+    if (ok) {
+        storage_to_memory(&model->config, row, values, stored, parameter->count);
+    }
+    free(stored);
+    return ok;
+}
+
+/* The bias of a head that has none in its family is the reward bias. */
+static bool bias_read(const Match *match, Error *err) {
+    const Source *bias = &match->bias;
+    ModelConfig *config = &match->model->config;
+    float value = 0.0f;
+    if (bias->tensor == NULL) {
+        return true;
+    }
+    if (config->labels != 1) {
+        return error_at(
+            err, ERROR_DATA, bias->file->path, 0, 0,
+            "tensor '%s' is a bias of %zu labels; a '%s' has one only for a single score",
+            bias->tensor->name, config->labels, config->family->name);
+    }
+    if (!safetensors_read_floats(bias->file, bias->tensor, &value, 1, false, err)) {
+        return false;
+    }
+    if (config->head == HEAD_BOTH && value != 0.0f) {
+        return error_at(
+            err, ERROR_DATA, bias->file->path, 0, 0,
+            "tensor '%s' is %g; a value head on the policy's own trunk has no bias here: "
+            "read the folder as a critic of its own",
+            bias->tensor->name, (double)value);
+    }
+    config->reward_bias = value;
+    return true;
+}
+
 static bool values_read(const Match *match, Error *err) {
-    Model *model = match->model;
-    for (size_t i = 0; i < model->parameters; i++) {
-        const Source *source = &match->source[i];
-        const Parameter *parameter = &model->parameter[i];
-        if (source->tensor != NULL &&
-            !safetensors_read_floats(source->file, source->tensor, model->data + parameter->offset,
-                                     parameter->count, false, err)) {
+    for (size_t i = 0; i < match->model->parameters; i++) {
+        if (match->source[i].tensor != NULL && !parameter_read(match, i, err)) {
             return false;
         }
     }
-    return head_check(match, err);
+    return head_check(match, err) && bias_read(match, err);
+}
+
+/* OpenRLHF's models give (score - mean) / std: the gain goes into the head, the rest into the bias. */
+static bool normalization_read(Model *model, const char *folder, Error *err) {
+    ModelConfig *config = &model->config;
+    size_t i = family_index(config, PART_SCORE, 0);
+    double mean = 0.0, std = 1.0;
+    if (i == SIZE_MAX || !cJSON_IsTrue(json_member(config->json, "normalize_reward"))) {
+        return true;
+    }
+    const cJSON *mean_item = json_member(config->json, "mean");
+    const cJSON *std_item = json_member(config->json, "std");
+    mean = mean_item == NULL ? mean : cJSON_IsNumber(mean_item) ? mean_item->valuedouble : NAN;
+    std = std_item == NULL ? std : cJSON_IsNumber(std_item) ? std_item->valuedouble : NAN;
+    if (!isfinite((float)mean) || !(std > 0.0) || !isfinite((float)(1.0 / std))) {
+        return error_at(err, ERROR_DATA, folder, 0, 0,
+                        "config.json has 'normalize_reward', but 'mean' or 'std' is not a number "
+                        "that scores can be normalized with");
+    }
+    if (config->labels != 1 || config->head != HEAD_SCORES) {
+        return error_at(
+            err, ERROR_DATA, folder, 0, 0,
+            "config.json has 'normalize_reward', which is read for a model of one score");
+    }
+    float *weight = parameter_data(model, &model->parameter[i]);
+    for (size_t k = 0; k < model->parameter[i].count; k++) {
+        weight[k] = (float)(weight[k] / std);
+    }
+    config->reward_bias = (float)((config->reward_bias - mean) / std);
+    static const char *const keys[] = {"normalize_reward", "mean", "std"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        cJSON_DeleteItemFromObjectCaseSensitive(config->json, keys[k]);
+    }
+    return true;
 }
 
 /* Says what head the caller gets from what the folder has; *fresh when its score head is not there.
@@ -331,13 +295,15 @@ static bool head_choose(ModelConfig *config, const char *folder, int head, size_
 }
 
 /* Reads the score head that lies apart, if the folder has one. */
-static bool score_file_read(Match *match, const char *folder, WeightFiles *apart, bool *fresh,
-                            Error *err) {
-    if (match->model->config.head != HEAD_BOTH || !has_file(folder, score_file)) {
-        return true;
+static bool score_file_read(Match *match, const char *folder, WeightFiles *apart, Error *err) {
+    char *path = file_join(folder, model_score_file, err);
+    bool ok = path != NULL;
+    if (ok && match->model->config.head == HEAD_BOTH && file_exists(path)) {
+        ok = weight_files_open(apart, folder, model_score_file, err) &&
+             files_match(match, apart, err);
     }
-    *fresh = false;
-    return files_open(apart, folder, score_file, err) && files_match(match, apart, err);
+    free(path);
+    return ok;
 }
 
 /* Whether the layouts are the same, so that one's weights can be read into the other's memory. */
@@ -355,41 +321,58 @@ static bool layout_check(const Model *model, const Model *other, const char *fol
                     other->count, model->count);
 }
 
-/* Into `memory`, that of a model with the same layout, or when it is NULL into memory of its own. */
+/* The memory that the weights go to: that of a model with the same layout, or when `memory` is NULL its
+ * own. */
+static bool memory_take(Model *model, const Model *memory, const char *folder, Error *err) {
+    if (memory == NULL) {
+        return parameters_allocate(model, err);
+    }
+    if (!layout_check(memory, model, folder, err)) {
+        return false;
+    }
+    model->data = memory->data;
+    return true;
+}
+
 static bool weights_load(Model *model, const Model *memory, const char *folder, bool drop_head,
                          bool *fresh, Error *err) {
-    Match match = {.model = model, .drop_head = drop_head};
+    Match match = {.model = model, .drop_head = drop_head, .fresh = *fresh};
     WeightFiles files = {0}, apart = {0};
     match.source = mem_alloc(model->parameters, sizeof(Source), err);
-    size_t score = family_index(&model->config, PART_SCORE, 0);
-    bool ok = match.source != NULL && files_find(&files, folder, err) &&
-              files_match(&match, &files, err) &&
-              score_file_read(&match, folder, &apart, fresh, err) &&
-              complete_check(&match, folder, *fresh ? score : SIZE_MAX, err) &&
-              (memory == NULL ? parameters_allocate(model, err)
-                              : layout_check(memory, model, folder, err));
-    if (ok && memory != NULL) {
-        model->data = memory->data;
+    bool ok = match.source != NULL && weight_files_find(&files, folder, err) &&
+              files_match(&match, &files, err) && score_file_read(&match, folder, &apart, err);
+    if (ok) {
+        fresh_decide(&match);
+        ok = complete_check(&match, folder, err) && memory_take(model, memory, folder, err) &&
+             values_read(&match, err) && normalization_read(model, folder, err);
+        /* From here on the head has the family's name. */
+        cJSON_DeleteItemFromObjectCaseSensitive(model->config.json, "value_head_prefix");
     }
-    ok = ok && values_read(&match, err);
-    files_close(&files);
-    files_close(&apart);
+    *fresh = match.fresh;
+    weight_files_close(&files);
+    weight_files_close(&apart);
     free(match.source);
     return ok;
 }
 
 /* model_load, or with `memory` its first half: a model that borrows the memory. */
-static bool load(Model *model, const Model *memory, const char *folder, int head, size_t labels,
+static bool load(Model *model, const Model *memory, const char *path, int head, size_t labels,
                  bool *fresh, Error *err) {
     *model = (Model){0};
     ModelConfig config;
-    if (!model_config_read(&config, folder, err)) {
+    bool legacy = llama2c_is_file(path);
+    if (!(legacy ? llama2c_config_read(&config, path, err)
+                 : model_config_read(&config, path, err))) {
         return false;
     }
-    bool was_lm = config.head == HEAD_LM;
-    bool ok = head_choose(&config, folder, head, labels, fresh, err) &&
-              parameters_layout(model, &config, err) &&
-              weights_load(model, memory, folder, was_lm && config.head == HEAD_SCORES, fresh, err);
+    bool drop_head = config.head == HEAD_LM && head == HEAD_SCORES;
+    bool ok = head_choose(&config, path, head, labels, fresh, err) &&
+              parameters_layout(model, &config, err);
+    if (ok && legacy) {
+        ok = memory_take(model, memory, path, err) && llama2c_weights_read(model, path, err);
+    } else if (ok) {
+        ok = weights_load(model, memory, path, drop_head, fresh, err);
+    }
     model_config_done(&config);
     return ok;
 }
@@ -419,47 +402,4 @@ bool model_reload(Model *model, const char *folder, Error *err) {
     model_done(&loaded);
     model_touch(model);
     return ok;
-}
-
-static bool finite_check(const Model *model, const Parameter *parameter, Error *err) {
-    const float *data = model->data + parameter->offset;
-    for (size_t i = 0; i < parameter->count; i++) {
-        if (!isfinite(data[i])) {
-            return error_set(err, ERROR_DIVERGED,
-                             "'%s' is not finite at element %zu of %zu; such a model is not saved",
-                             parameter->name, i, parameter->count);
-        }
-    }
-    return true;
-}
-
-/* Writes the parameters [begin, end) into one file. */
-static bool weights_save(const Model *model, size_t begin, size_t end, const char *folder,
-                         const char *name, Error *err) {
-    SafeTensorsWriter *writer = safetensors_writer_create(err);
-    char *path = writer != NULL ? file_join(folder, name, err) : NULL;
-    bool ok = path != NULL;
-    for (size_t i = begin; i < end && ok; i++) {
-        const Parameter *parameter = &model->parameter[i];
-        ok = finite_check(model, parameter, err) &&
-             safetensors_writer_add(writer, parameter->name, TENSOR_F32, parameter->shape,
-                                    parameter->rank, model->data + parameter->offset, err);
-    }
-    ok = ok && safetensors_writer_commit(writer, path, NULL, err);
-    free(path);
-    safetensors_writer_free(writer);
-    return ok;
-}
-
-bool model_save(const Model *model, const char *folder, Error *err) {
-    size_t main_tensors = model->parameters;
-    if (model->config.head == HEAD_BOTH) {
-        /* Heads come last in the layout, and the score head last of all. */
-        main_tensors = family_index(&model->config, PART_SCORE, 0);
-        if (!weights_save(model, main_tensors, model->parameters, folder, score_file, err)) {
-            return false;
-        }
-    }
-    return weights_save(model, 0, main_tensors, folder, "model.safetensors", err) &&
-           model_config_write(&model->config, folder, err);
 }

@@ -397,6 +397,11 @@ static float float_at(const Tensor *tensor, size_t i) {
         memcpy(&value, tensor->data + 4 * i, sizeof(value));
         return value;
     }
+    if (tensor->type == TENSOR_F64) {
+        double wide;
+        memcpy(&wide, tensor->data + 8 * i, sizeof(wide));
+        return (float)wide;
+    }
     memcpy(&half, tensor->data + 2 * i, sizeof(half));
     if (tensor->type == TENSOR_F16) {
         return float_from_half(half);
@@ -408,10 +413,11 @@ static float float_at(const Tensor *tensor, size_t i) {
 
 bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out,
                              size_t count, bool allow_nonfinite, Error *err) {
-    if (tensor->type != TENSOR_F32 && tensor->type != TENSOR_F16 && tensor->type != TENSOR_BF16) {
+    if (tensor->type != TENSOR_F32 && tensor->type != TENSOR_F16 && tensor->type != TENSOR_BF16 &&
+        tensor->type != TENSOR_F64) {
         return error_at(
             err, ERROR_DATA, file->path, 0, 0,
-            "tensor '%s' has a type that is not read here; F32, F16 or BF16 was expected",
+            "tensor '%s' has a type that is not read here; F32, F16, BF16 or F64 was expected",
             tensor->name);
     }
     if (tensor->count != count) {

@@ -58,10 +58,15 @@ typedef struct SafeTensors {
 bool safetensors_open(SafeTensors *file, const char *path, Error *err);
 void safetensors_close(SafeTensors *file);
 const Tensor *safetensors_find(const SafeTensors *file, const char *name);
-/* Copies a tensor out as float; F32, F16 and BF16 only, the count must match. Non-finite values are
+/* Copies a tensor out as float; F32, F16, BF16 and F64 only, the count must match. Non-finite values are
  * ERROR_DATA unless allowed. */
 bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out,
                              size_t count, bool allow_nonfinite, Error *err);
+
+/* Floats as F32, F16 or BF16, rounded to the nearest (ties to even). A number that the type cannot hold is
+ * ERROR_DATA naming the tensor. */
+bool tensor_put_floats(TensorType type, unsigned char *out, const float *x, size_t count,
+                       const char *name, Error *err);
 
 /* Writing: add tensors (data is borrowed until commit), then commit. Metadata {"format":"pt"}
  * always; tensors sorted by alignment of the type, descending, then by name; header padded to 8
@@ -70,6 +75,12 @@ typedef struct SafeTensorsWriter SafeTensorsWriter;
 SafeTensorsWriter *safetensors_writer_create(Error *err);
 bool safetensors_writer_add(SafeTensorsWriter *writer, const char *name, TensorType type,
                             const size_t *shape, int rank, const void *data, Error *err);
+/* A tensor whose bytes are made when the file is written: make fills out with tensor i of the context. */
+typedef bool TensorMake(const void *context, size_t i, unsigned char *out, TensorType type,
+                        Error *err);
+bool safetensors_writer_add_made(SafeTensorsWriter *writer, const char *name, TensorType type,
+                                 const size_t *shape, int rank, TensorMake *make,
+                                 const void *context, size_t i, Error *err);
 /* hash (may be NULL) as in file_writer_commit. */
 bool safetensors_writer_commit(SafeTensorsWriter *writer, const char *path, char *hash, Error *err);
 void safetensors_writer_free(SafeTensorsWriter *writer);

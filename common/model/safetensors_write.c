@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,9 @@ typedef struct Entry {
     size_t shape[TENSOR_RANK_LIMIT];
     int rank;
     size_t bytes;
-    const void *data; /* borrowed */
+    const void *data; /* borrowed; with `make` its context */
+    TensorMake *make; /* or NULL: the bytes are there */
+    size_t number;    /* of the tensor in the context */
 } Entry;
 
 struct SafeTensorsWriter {
@@ -59,6 +62,57 @@ bool safetensors_writer_add(SafeTensorsWriter *writer, const char *name, TensorT
     return true;
 }
 
+bool safetensors_writer_add_made(SafeTensorsWriter *writer, const char *name, TensorType type,
+                                 const size_t *shape, int rank, TensorMake *make,
+                                 const void *context, size_t i, Error *err) {
+    if (!safetensors_writer_add(writer, name, type, shape, rank, context, err)) {
+        return false;
+    }
+    writer->entry[writer->entries - 1].make = make;
+    writer->entry[writer->entries - 1].number = i;
+    return true;
+}
+
+/* F16 of a float, rounded to the nearest, ties to even (IEEE 754-2019, section 4.3.1). */
+static uint16_t half_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+    if (magnitude < 0x38800000u) { /* below 2^-14: a multiple of 2^-24 */
+        float whole = rintf(fabsf(x) * 0x1p24f);
+        return (uint16_t)(sign | (uint32_t)whole);
+    }
+    uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+    return (uint16_t)(sign | (rounded >= 0x47800000u ? 0x7c00u : (rounded - 0x38000000u) >> 13));
+}
+
+static uint16_t bfloat_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+bool tensor_put_floats(TensorType type, unsigned char *out, const float *x, size_t count,
+                       const char *name, Error *err) {
+    if (type == TENSOR_F32) {
+        memcpy(out, x, count * sizeof *x);
+        return true;
+    }
+    CHECK(type == TENSOR_F16 || type == TENSOR_BF16);
+    uint16_t infinity = type == TENSOR_F16 ? 0x7c00 : 0x7f80;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t bits = type == TENSOR_F16 ? half_bits(x[i]) : bfloat_bits(x[i]);
+        if ((bits & 0x7fff) >= infinity) {
+            return error_set(
+                err, ERROR_DATA,
+                "'%s' holds %g at element %zu, which %s cannot hold; write BF16 or F32", name,
+                (double)x[i], i, tensor_type_name(type));
+        }
+        memcpy(out + 2 * i, &bits, sizeof bits);
+    }
+    return true;
+}
+
 static int by_alignment(const void *a, const void *b) {
     const Entry *x = a, *y = b;
     size_t bytes_x = tensor_type_bytes(x->type), bytes_y = tensor_type_bytes(y->type);
@@ -88,6 +142,17 @@ static void header_write(const SafeTensorsWriter *writer, Str *out) {
     }
 }
 
+static bool entry_write(const Entry *entry, FileWriter *file, Error *err) {
+    if (entry->make == NULL) {
+        return file_writer_put(file, entry->data, entry->bytes, err);
+    }
+    unsigned char *bytes = mem_alloc(entry->bytes, 1, err);
+    bool ok = bytes != NULL && entry->make(entry->data, entry->number, bytes, entry->type, err) &&
+              file_writer_put(file, bytes, entry->bytes, err);
+    free(bytes);
+    return ok;
+}
+
 bool safetensors_writer_commit(SafeTensorsWriter *writer, const char *path, char *hash,
                                Error *err) {
     qsort(writer->entry, writer->entries, sizeof(Entry), by_alignment);
@@ -104,7 +169,7 @@ bool safetensors_writer_commit(SafeTensorsWriter *writer, const char *path, char
         ok = file_writer_put(&file, &n, sizeof(n), err) &&
              file_writer_put(&file, header.data, header.size, err);
         for (size_t i = 0; i < writer->entries && ok; i++) {
-            ok = file_writer_put(&file, writer->entry[i].data, writer->entry[i].bytes, err);
+            ok = entry_write(&writer->entry[i], &file, err);
         }
         ok = ok && file_writer_commit(&file, hash, err);
         file_writer_abort(&file);

@@ -300,8 +300,11 @@ static void test_spellings(void **state) {
     assert_loads(folder);
     write_weights(folder, "model.safetensors", NULL, "transformer.h.2.attn.bias", square, mask);
     assert_refused(folder, HEAD_LM, ERROR_DATA, "'transformer.h.2.attn.bias' is none of a 'gpt2'");
-    write_weights(folder, "model.safetensors", NULL, "v_head.summary.weight", square, mask);
-    assert_refused(folder, HEAD_LM, ERROR_DATA, "'v_head.summary.weight' is none of");
+    write_weights(folder, "model.safetensors", NULL, "v_head.other.weight", square, mask);
+    assert_refused(folder, HEAD_LM, ERROR_DATA, "'v_head.other.weight' is none of");
+    write_weights(folder, "model.safetensors", NULL, "transformer.h.0.attn.c_attn.qweight", square,
+                  mask);
+    assert_refused(folder, HEAD_LM, ERROR_DATA, "c_attn.qweight' belongs to a quantized weight");
     write_weights(folder, "model.safetensors", NULL, "wte.weight", heads, head);
     assert_refused(folder, HEAD_LM, ERROR_DATA, "is there twice");
     write_weights(folder, "model.safetensors", without_norm, NULL, NULL, NULL);

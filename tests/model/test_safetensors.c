@@ -223,7 +223,7 @@ static void test_values(void **state) {
     assert_ok(safetensors_writer_add(writer, "brain", TENSOR_BF16, four, 2, brain, &err), &err);
     assert_ok(safetensors_writer_add(writer, "odd", TENSOR_F32, three, 1, odd, &err), &err);
     assert_ok(safetensors_writer_add(writer, "nan", TENSOR_F16, two, 1, half_nan, &err), &err);
-    assert_ok(safetensors_writer_add(writer, "wide", TENSOR_F64, two, 1, "0123456789abcdef", &err),
+    assert_ok(safetensors_writer_add(writer, "wide", TENSOR_I64, two, 1, "0123456789abcdef", &err),
               &err);
     assert_ok(safetensors_writer_add(writer, "bytes", TENSOR_U8, two, 1, "xy", &err), &err);
     Str path = {0};

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/str.h"
+#include "common/model/config_keys.h"
+#include "common/model/family.h"
+#include "common/model/model.h"
+#include "common/model/model_files.h"
+#include "common/model/storage.h"
+
+const char model_score_file[] = "score.safetensors";
+
+static const char single_file[] = "model.safetensors",
+                  index_file[] = "model.safetensors.index.json";
+
+static bool finite_check(const Model *model, const Parameter *parameter, Error *err) {
+    const float *data = parameter_data(model, parameter);
+    for (size_t i = 0; i < parameter->count; i++) {
+        if (!isfinite(data[i])) {
+            return error_set(err, ERROR_DIVERGED,
+                             "'%s' is not finite at element %zu of %zu; such a model is not saved",
+                             parameter->name, i, parameter->count);
+        }
+    }
+    return true;
+}
+
+/* Parameter i as the file has it; for the writer. */
+static bool make_tensor(const void *context, size_t i, unsigned char *out, TensorType type,
+                        Error *err) {
+    const Model *model = context;
+    const Parameter *parameter = &model->parameter[i];
+    int layer;
+    const TensorRow *row = family_row(&model->config, i, &layer);
+    const float *values = parameter_data(model, parameter);
+    float *stored = NULL;
+    if (row->storage != STORED_AS_IS) {
+        stored = mem_alloc_aligned(parameter->count, sizeof(float), err);
+        if (stored == NULL) {
+            return false;
+        }
+        storage_to_file(&model->config, row, stored, values, parameter->count);
+        values = stored;
+    }
+    bool ok = tensor_put_floats(type, out, values, parameter->count, parameter->name, err);
+    free(stored);
+    return ok;
+}
+
+static bool tensor_add(SafeTensorsWriter *writer, const Model *model, size_t i, TensorType type,
+                       Error *err) {
+    const Parameter *parameter = &model->parameter[i];
+    int layer;
+    bool as_is =
+        type == TENSOR_F32 && family_row(&model->config, i, &layer)->storage == STORED_AS_IS;
+    return finite_check(model, parameter, err) &&
+           (as_is ? safetensors_writer_add(writer, parameter->name, type, parameter->shape,
+                                           parameter->rank, parameter_data(model, parameter), err)
+                  : safetensors_writer_add_made(writer, parameter->name, type, parameter->shape,
+                                                parameter->rank, make_tensor, model, i, err));
+}
+
+/* Writes the parameters [begin, end) into one file. */
+static bool weights_save(const Model *model, size_t begin, size_t end, TensorType type,
+                         const char *folder, const char *name, Error *err) {
+    SafeTensorsWriter *writer = safetensors_writer_create(err);
+    char *path = writer != NULL ? file_join(folder, name, err) : NULL;
+    bool ok = path != NULL;
+    for (size_t i = begin; i < end && ok; i++) {
+        ok = tensor_add(writer, model, i, type, err);
+    }
+    ok = ok && safetensors_writer_commit(writer, path, NULL, err);
+    free(path);
+    safetensors_writer_free(writer);
+    return ok;
+}
+
+static size_t tensor_bytes(const Model *model, size_t i, TensorType type) {
+    return mem_mul(model->parameter[i].count, tensor_type_bytes(type));
+}
+
+/* The end of the shard that begins at parameter `begin`: as many as fit, at least one. */
+static size_t shard_end(const Model *model, size_t begin, size_t parameters, TensorType type,
+                        size_t limit) {
+    size_t end = begin, bytes = 0;
+    while (end < parameters &&
+           (end == begin || mem_add(bytes, tensor_bytes(model, end, type)) <= limit)) {
+        bytes = mem_add(bytes, tensor_bytes(model, end++, type));
+    }
+    return end;
+}
+
+typedef struct Shards {
+    size_t count;
+    cJSON *map; /* tensor: file */
+    size_t bytes;
+} Shards;
+
+static void shard_name(size_t shard, size_t shards, char out[64]) {
+    snprintf(out, 64, "model-%05zu-of-%05zu.safetensors", shard + 1, shards);
+}
+
+static bool shard_write(const Model *model, size_t begin, size_t end, TensorType type,
+                        const char *folder, const char *name, Shards *shards, Error *err) {
+    for (size_t i = begin; i < end; i++) {
+        shards->bytes = mem_add(shards->bytes, tensor_bytes(model, i, type));
+        if (!cJSON_AddStringToObject(shards->map, model->parameter[i].name, name)) {
+            return error_set(err, ERROR_OS, "out of memory writing the index of the weights");
+        }
+    }
+    return weights_save(model, begin, end, type, folder, name, err);
+}
+
+/* The index comes last: with it the folder is whole. */
+static bool index_write(const Shards *shards, const char *folder, Error *err) {
+    Str text = {0};
+    str_appendf(&text, "{\n  \"metadata\": {\n    \"total_size\": %zu\n  },\n  \"weight_map\": ",
+                shards->bytes);
+    json_put_tree(&text, shards->map, false);
+    str_append(&text, "\n}\n");
+    char *path = file_join(folder, index_file, err);
+    bool ok = path != NULL && str_ok(&text, err) && file_write(path, text.data, text.size, err);
+    free(path);
+    str_done(&text);
+    return ok;
+}
+
+/* A single file beside an index would be read instead of it. */
+static bool remove_single(const char *folder, Error *err) {
+    char *path = file_join(folder, single_file, err);
+    bool ok = path != NULL && file_remove_tree(path, err);
+    free(path);
+    return ok;
+}
+
+static bool shards_save(const Model *model, size_t parameters, TensorType type, size_t limit,
+                        const char *folder, Error *err) {
+    Shards shards = {.map = cJSON_CreateObject()};
+    bool ok = shards.map != NULL ||
+              error_set(err, ERROR_OS, "out of memory writing the index of the weights");
+    for (size_t at = 0; at < parameters; at = shard_end(model, at, parameters, type, limit)) {
+        shards.count++;
+    }
+    size_t begin = 0;
+    ok = ok && remove_single(folder, err);
+    for (size_t shard = 0; shard < shards.count && ok; shard++) {
+        char name[64];
+        size_t end = shard_end(model, begin, parameters, type, limit);
+        shard_name(shard, shards.count, name);
+        ok = shard_write(model, begin, end, type, folder, name, &shards, err);
+        begin = end;
+    }
+    ok = ok && index_write(&shards, folder, err);
+    cJSON_Delete(shards.map);
+    return ok;
+}
+
+bool model_save_as(const Model *model, const char *folder, TensorType type, size_t max_shard_bytes,
+                   Error *err) {
+    CHECK(type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16);
+    size_t parameters = model->parameters;
+    if (model->config.head == HEAD_BOTH) {
+        /* Heads come last in the layout, and the score head last of all. */
+        parameters = family_index(&model->config, PART_SCORE, 0);
+        if (!weights_save(model, parameters, model->parameters, type, folder, model_score_file,
+                          err)) {
+            return false;
+        }
+    }
+    bool one = max_shard_bytes == 0 ||
+               shard_end(model, 0, parameters, type, max_shard_bytes) == parameters;
+    const char *dtype = type == TENSOR_F32   ? "float32"
+                        : type == TENSOR_F16 ? "float16"
+                                             : "bfloat16";
+    return (one ? weights_save(model, 0, parameters, type, folder, single_file, err)
+                : shards_save(model, parameters, type, max_shard_bytes, folder, err)) &&
+           config_write_as(&model->config, folder, dtype, err);
+}
+
+bool model_save(const Model *model, const char *folder, Error *err) {
+    return model_save_as(model, folder, TENSOR_F32, 0, err);
+}
