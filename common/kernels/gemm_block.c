@@ -99,10 +99,11 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
 }
 
 /* Tiles below each other. */
-typedef void Tiles(const GemmBlock *g, Place at, size_t count);
+typedef void Tiles(const GemmBlock *g, const Place *first, size_t count);
 
 INLINE void tiles_of(const int rows, const int panels, const GemmType type, const GemmBlock *g,
-                     Place at, size_t count) {
+                     const Place *first, size_t count) {
+    Place at = *first;
     for (; count > 0; count--) {
         tile(rows, panels, type, g, at);
         at.ahead += steps_of(type, g->k) * at.ahead_step;
@@ -117,20 +118,20 @@ INLINE void tiles_of(const int rows, const int panels, const GemmType type, cons
 #define EACH_HEIGHT(X) X(1) X(2) X(3) X(4) X(5) X(6)
 #endif
 #define FUNCTIONS(rows)                                                                            \
-    static void fp32_##rows(const GemmBlock *g, Place at, size_t count) {                          \
+    static void fp32_##rows(const GemmBlock *g, const Place *at, size_t count) {                   \
         tiles_of(rows, 1, GEMM_FP32, g, at, count);                                                \
     }                                                                                              \
-    static void bf16_##rows(const GemmBlock *g, Place at, size_t count) {                          \
+    static void bf16_##rows(const GemmBlock *g, const Place *at, size_t count) {                   \
         tiles_of(rows, 1, GEMM_BF16, g, at, count);                                                \
     }
 EACH_HEIGHT(FUNCTIONS)
 
 /* Low tiles are as wide as it takes for eight sums, which hide how long an addition takes. */
 #define LOW_FUNCTIONS(rows, panels)                                                                \
-    static void fp32_low_##rows(const GemmBlock *g, Place at, size_t count) {                      \
+    static void fp32_low_##rows(const GemmBlock *g, const Place *at, size_t count) {               \
         tiles_of(rows, panels, GEMM_FP32, g, at, count);                                           \
     }                                                                                              \
-    static void bf16_low_##rows(const GemmBlock *g, Place at, size_t count) {                      \
+    static void bf16_low_##rows(const GemmBlock *g, const Place *at, size_t count) {               \
         tiles_of(rows, panels, GEMM_BF16, g, at, count);                                           \
     }
 LOW_FUNCTIONS(1, 4)
@@ -158,19 +159,19 @@ static void copy(size_t rows, size_t columns, float *to, size_t ld_to, const flo
 }
 
 /* A tile that the edge of C cuts: by way of a whole one. */
-static void edge_tile(const GemmBlock *g, Place at, size_t rows, size_t columns) {
+static void edge_tile(const GemmBlock *g, const Place *at, size_t rows, size_t columns) {
     float whole[TILE_ROWS * TILE_COLUMNS] __attribute__((aligned(64))) = {0};
-    Place inner = {at.a, at.b, 0, whole, TILE_COLUMNS, NULL, 0};
+    Place inner = {at->a, at->b, 0, whole, TILE_COLUMNS, NULL, 0};
     if (g->beta != 0) {
-        copy(rows, columns, whole, TILE_COLUMNS, at.c, at.ldc);
+        copy(rows, columns, whole, TILE_COLUMNS, at->c, at->ldc);
     }
-    one_panel[g->type][rows](g, inner, 1);
-    copy(rows, columns, at.c, at.ldc, whole, TILE_COLUMNS);
+    one_panel[g->type][rows](g, &inner, 1);
+    copy(rows, columns, at->c, at->ldc, whole, TILE_COLUMNS);
 }
 
-/* `count` tiles of the same height of one panel; the places of the tiles below them. */
-static Place tiles(const GemmBlock *g, Place at, size_t count, size_t rows, size_t columns) {
-    at.a_tile = g->a_panel != 0 ? g->a_panel : rows * g->a_row;
+/* `count` tiles of the same height of one panel; moves on to the tile below them. */
+static void tiles(const GemmBlock *g, Place *at, size_t count, size_t rows, size_t columns) {
+    at->a_tile = g->a_panel != 0 ? g->a_panel : rows * g->a_row;
     if (columns == TILE_COLUMNS) {
         one_panel[g->type][rows](g, at, count);
     }
@@ -178,17 +179,32 @@ static Place tiles(const GemmBlock *g, Place at, size_t count, size_t rows, size
         if (columns < TILE_COLUMNS) {
             edge_tile(g, at, rows, columns);
         }
-        at.a += at.a_tile;
-        at.c += rows * at.ldc;
-        at.ahead += steps_of(g->type, g->k) * at.ahead_step;
+        at->a += at->a_tile;
+        at->c += rows * at->ldc;
+        at->ahead += steps_of(g->type, g->k) * at->ahead_step;
     }
-    return at;
+}
+
+/* Heights of the tiles of m rows: `whole` of TILE_ROWS, then two or less that share the rest. */
+typedef struct Heights {
+    size_t count, whole, rest[2];
+} Heights;
+
+static Heights heights_of(size_t m) {
+    size_t count = (m + TILE_ROWS - 1) / TILE_ROWS;
+    size_t whole = m % TILE_ROWS == 0 ? count : count < 2 ? 0 : count - 2;
+    Heights h = {
+        count, whole, {0, 0}
+    };
+    for (size_t t = whole; t < count; t++) {
+        h.rest[t - whole] = tile_begin(TILE_ROWS, m, t + 1) - tile_begin(TILE_ROWS, m, t);
+    }
+    return h;
 }
 
 static void multiply(const GemmBlock *g) {
-    size_t count = (g->m + TILE_ROWS - 1) / TILE_ROWS;
-    size_t whole = g->m % TILE_ROWS == 0 ? count : count < 2 ? 0 : count - 2;
-    size_t ahead_step = (g->b_step + count - 1) / count;
+    const Heights h = heights_of(g->m);
+    size_t ahead_step = (g->b_step + h.count - 1) / h.count;
     for (size_t j = 0; j < g->n;) {
         size_t left = g->n - j, panels = g->m <= LOW ? low_panels[g->m] : 1;
         panels = left < panels * TILE_COLUMNS ? 1 : panels;
@@ -197,15 +213,20 @@ static void multiply(const GemmBlock *g) {
         at.ahead = at.b + panels * g->b_panel;
         at.ahead_step = ahead_step;
         if (panels > 1) {
-            low[g->type][g->m](g, at, 1);
+            low[g->type][g->m](g, &at, 1);
             j += panels * TILE_COLUMNS;
             continue;
         }
         size_t columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
-        at = tiles(g, at, whole, TILE_ROWS, columns);
-        for (size_t t = whole; t < count; t++) {
-            size_t rows = tile_begin(TILE_ROWS, g->m, t + 1) - tile_begin(TILE_ROWS, g->m, t);
-            at = tiles(g, at, 1, rows, columns);
+        if (h.whole > 0) {
+            tiles(g, &at, h.whole, TILE_ROWS, columns);
+        }
+        if (h.rest[0] > 0) {
+            size_t alike = 1 + (h.rest[0] == h.rest[1]);
+            tiles(g, &at, alike, h.rest[0], columns);
+            if (alike == 1 && h.rest[1] > 0) {
+                tiles(g, &at, 1, h.rest[1], columns);
+            }
         }
         j += TILE_COLUMNS;
     }
