@@ -254,8 +254,8 @@ static void run_shared(const Product *p) {
 }
 
 /* Whether cutting by rows leaves the largest part smaller than cutting by columns. If there is little
- * between them: by rows where rows of A are packed, which then happens once, else by columns, where each
- * thread packs or reads its own columns of B. */
+ * between them: by columns, where each thread packs or reads its own columns of B and waits for nobody,
+ * unless rows of A are packed, which each thread then does for all, and its columns are too few for it. */
 static bool cut_by_rows(const Product *p) {
     const GemmKernels *kernels = gemm_kernels();
     size_t threads = (size_t)parallel_threads();
@@ -264,7 +264,7 @@ static bool cut_by_rows(const Product *p) {
     size_t by_rows = round_up(rows, threads) * columns;
     size_t by_columns = round_up(columns, threads) * rows;
     bool packs = p->ta == TRANSPOSED || p->type == GEMM_BF16 || !kernels->in_place;
-    bool prefer_rows = packs && (p->packed == NULL || p->m >= p->n);
+    bool prefer_rows = packs && (p->packed == NULL ? 2 * p->n < p->m * threads : p->m >= p->n);
     return prefer_rows ? by_rows <= by_columns + by_columns / 32 : by_rows < by_columns;
 }
 
