@@ -57,14 +57,16 @@ INLINE Bits bf16_vector(Bits x) {
     return (quiet & nan) | (rounded & ~nan);
 }
 
-/* A step of a BF16 panel from TILE_COLUMNS floats (pairs: from two rows of them). A word holds columns l
- * and l + VECTOR, or two depths; the first in the low half. */
+/* A step of a BF16 panel from TILE_COLUMNS floats (pairs: from two rows of them). A word holds in its low
+ * half column l, in its high half column l + VECTOR; or two depths, of which the high half is the first,
+ * because VDPBF16PS adds the product of the high halves before that of the low ones (Intel, "Software
+ * Developer's Manual", volume 2): so sums have the same bits with and without the instruction. */
 INLINE void narrow(Word *to, const float *x, size_t ld) {
-    const Word *first = (const Word *)x;
-    const Word *second = first + (PAIRS ? ld : VECTOR);
+    const Word *low = (const Word *)x + (PAIRS ? ld : 0);
+    const Word *high = (const Word *)x + (PAIRS ? 0 : VECTOR);
     for (size_t l = 0; l < STEP_WORDS; l += VECTOR) {
-        *(LooseBits *)(to + l) = bf16_vector(*(const LooseBits *)(first + l)) >> 16 |
-                                 (bf16_vector(*(const LooseBits *)(second + l)) & 0xffff0000);
+        *(LooseBits *)(to + l) = bf16_vector(*(const LooseBits *)(low + l)) >> 16 |
+                                 (bf16_vector(*(const LooseBits *)(high + l)) & 0xffff0000);
     }
 }
 
@@ -132,7 +134,7 @@ static void pack_columns(GemmType type, Lines c, Word *to) {
     }
 }
 
-/* Floats of a packed tile of A, rounded in place; with pairs two depths become one. */
+/* Floats of a packed tile of A, rounded in place; with pairs two depths become one word, as in narrow. */
 static void narrow_rows(float *x, size_t k) {
     static const Word zero[TILE_ROWS];
     Word *word = (Word *)x;
@@ -144,7 +146,7 @@ static void narrow_rows(float *x, size_t k) {
         const Word *second = p + 1 < k ? first + TILE_ROWS : zero;
         Word step[TILE_ROWS];
         for (size_t i = 0; i < TILE_ROWS; i++) {
-            step[i] = bf16_bits(first[i]) >> 16 | (bf16_bits(second[i]) & 0xffff0000);
+            step[i] = (bf16_bits(first[i]) & 0xffff0000) | bf16_bits(second[i]) >> 16;
         }
         memcpy(word + p / 2 * TILE_ROWS, step, sizeof step);
     }
