@@ -46,9 +46,8 @@ static void close_passes(const char *what, const TinyPass *got, const TinyPass *
 }
 
 static void test_packed_is_one_by_one(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(2, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
     tiny_model(&model, &config, 1);
     Batch batch, one;
     Error err = {0};
@@ -77,11 +76,10 @@ static void test_packed_is_one_by_one(void **state) {
 
 /* Rows that nobody reads leave the last block early: what is read stays the same to the bit. */
 static void test_targets_only(void **state) {
-    (void)state;
     static const HeadKind heads[] = {HEAD_LM, HEAD_SCORES, HEAD_BOTH};
     for (size_t i = 0; i < 3 * 2 * 3; i++) {
         Model model;
-        ModelConfig config = tiny_config(2, heads[i % 3], true);
+        ModelConfig config = tiny_family(tiny_family_of(state), 2, heads[i % 3]);
         TinySettings settings = {.trained = i / 3 % 2 == 1, .recompute = (int64_t)(i / 6)};
         TinyPass all = {0}, few = {0};
         Batch batch;
@@ -113,9 +111,8 @@ static void test_targets_only(void **state) {
 }
 
 static void test_order_and_micro_batches(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(2, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
     config.dropout_embedding = config.dropout_residual = config.dropout_attention = 0.2f;
     tiny_model(&model, &config, 2);
     static const size_t order[] = {4, 2, 6, 0, 5, 3, 1};
@@ -178,9 +175,8 @@ static void groups(Batch *batch, bool shared) {
 }
 
 static void test_shared_prefix_is_repeated_prompt(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(2, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
     tiny_model(&model, &config, 3);
     Batch shared, repeated;
     groups(&shared, true);
@@ -235,9 +231,8 @@ static void test_two_ways_of_the_head(void **state) {
 }
 
 static void test_threads(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(2, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
     config.dropout_residual = 0.1f;
     tiny_model(&model, &config, 5);
     Batch batch;
@@ -263,15 +258,14 @@ static void test_threads(void **state) {
 }
 
 static void test_frozen(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(3, HEAD_BOTH, false);
+    ModelConfig config = tiny_family(tiny_family_of(state), 3, HEAD_BOTH);
     tiny_model(&model, &config, 6);
     Batch batch;
     packed(&batch);
     TinyPass all = {0};
     tiny_run(&all, &model, &batch, &plain);
-    static size_t offset[64];
+    static size_t offset[128];
     for (size_t i = 0; i < model.parameters; i++) {
         offset[i] = model.parameter[i].gradient;
     }
@@ -338,10 +332,9 @@ static void test_tied_is_sum_of_untied(void **state) {
 
 /* Inference shares buffers between blocks; the numbers are the training pass's. */
 static void test_inference_workspace(void **state) {
-    (void)state;
     Model model;
     Error err = {0};
-    ModelConfig config = tiny_config(3, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 3, HEAD_BOTH);
     tiny_model(&model, &config, 8);
     Batch batch;
     packed(&batch);
@@ -375,17 +368,27 @@ static int set_up(void **state) {
     return 0;
 }
 
+static const struct {
+    const char *name;
+    CMUnitTestFunction check;
+} checks[] = {
+    {"packed is one by one",             test_packed_is_one_by_one            },
+    {"targets only",                     test_targets_only                    },
+    {"order and micro-batches",          test_order_and_micro_batches         },
+    {"shared prefix is repeated prompt", test_shared_prefix_is_repeated_prompt},
+    {"threads",                          test_threads                         },
+    {"frozen",                           test_frozen                          },
+    {"inference workspace",              test_inference_workspace             },
+};
+enum { CHECKS = sizeof checks / sizeof *checks };
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packed_is_one_by_one),
-        cmocka_unit_test(test_targets_only),
-        cmocka_unit_test(test_order_and_micro_batches),
-        cmocka_unit_test(test_shared_prefix_is_repeated_prompt),
+    struct CMUnitTest tests[2 + CHECKS * TINY_FAMILIES] = {
         cmocka_unit_test(test_two_ways_of_the_head),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_tied_is_sum_of_untied),
-        cmocka_unit_test(test_inference_workspace),
     };
+    for (size_t i = 0; i < CHECKS; i++) {
+        tiny_each_family(tests + 2 + i * TINY_FAMILIES, checks[i].name, checks[i].check);
+    }
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }

@@ -13,13 +13,22 @@ enum { ROWS = 7 };
 
 static const unsigned all = PACK_FORWARD | PACK_BACKWARD | PACK_HEAD_FORWARD | PACK_HEAD_BACKWARD;
 
-/* y = x op(B) by the packed matrix must be what plain loops make of the stored weights [rows, columns]. */
+/* y = x op(B) by the packed matrix must be what plain loops make of the stored weights [rows, columns],
+ * to which the tensors behind the part's belong. */
 static void check_part(const PackedModel *packed, const Model *model, GemmType type, Part part,
                        size_t layer, unsigned which, bool transposed) {
     const PackedMatrix *matrix = packed_part(packed, part, layer, which);
     assert_non_null(matrix);
-    const Parameter *p = &model->parameter[family_index(&model->config, part, layer)];
+    size_t index = family_index(&model->config, part, layer);
+    const Parameter *p = &model->parameter[index];
     size_t rows = p->shape[0], columns = p->shape[1];
+    for (size_t i = index + 1; i < model->parameters; i++) {
+        int unused;
+        if (!part_is_behind(family_row(&model->config, i, &unused)->part)) {
+            break;
+        }
+        rows += model->parameter[i].shape[0];
+    }
     size_t k = transposed ? columns : rows, n = transposed ? rows : columns;
     assert_int_equal(matrix->type, type);
     assert_int_equal(matrix->k, k);
@@ -57,12 +66,13 @@ static void check_part(const PackedModel *packed, const Model *model, GemmType t
 }
 
 static void check_all(const PackedModel *packed, const Model *model, GemmType type) {
+    bool out_in = model->config.family->block.linear == LINEAR_OUT_IN;
     static const Part part[] = {PART_QKV_WEIGHT, PART_ATTENTION_OUT_WEIGHT, PART_UP_WEIGHT,
                                 PART_DOWN_WEIGHT};
     for (size_t layer = 0; layer < model->config.layers; layer++) {
         for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-            check_part(packed, model, type, part[i], layer, PACK_FORWARD, false);
-            check_part(packed, model, type, part[i], layer, PACK_BACKWARD, true);
+            check_part(packed, model, type, part[i], layer, PACK_FORWARD, out_in);
+            check_part(packed, model, type, part[i], layer, PACK_BACKWARD, !out_in);
         }
     }
     Part head = model->config.tied ? PART_TOKEN_EMBEDDING : PART_LM_HEAD;
@@ -71,23 +81,20 @@ static void check_all(const PackedModel *packed, const Model *model, GemmType ty
 }
 
 static void test_matrices(void **state) {
-    (void)state;
     Error err = {0};
-    for (int tied = 0; tied < 2; tied++) {
-        for (int type = GEMM_FP32; type <= GEMM_BF16; type++) {
-            Model model;
-            ModelConfig config = tiny_config(2, HEAD_BOTH, tied == 1);
-            tiny_model(&model, &config, 30);
-            PackedModel *packed = packed_create(&config, (GemmType)type, all, &err);
-            assert_ok(packed != NULL, &err);
-            packed_update(packed, &model);
-            check_all(packed, &model, (GemmType)type);
-            model_initialize(&model, 3); /* other weights, another version */
-            packed_update(packed, &model);
-            check_all(packed, &model, (GemmType)type);
-            packed_free(packed);
-            model_done(&model);
-        }
+    for (int type = GEMM_FP32; type <= GEMM_BF16; type++) {
+        Model model;
+        ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
+        tiny_model(&model, &config, 30);
+        PackedModel *packed = packed_create(&config, (GemmType)type, all, &err);
+        assert_ok(packed != NULL, &err);
+        packed_update(packed, &model);
+        check_all(packed, &model, (GemmType)type);
+        model_initialize(&model, 3); /* other weights, another version */
+        packed_update(packed, &model);
+        check_all(packed, &model, (GemmType)type);
+        packed_free(packed);
+        model_done(&model);
     }
 }
 
@@ -152,10 +159,10 @@ static int set_up(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matrices),
+    struct CMUnitTest tests[2 + TINY_FAMILIES] = {
         cmocka_unit_test(test_which),
         cmocka_unit_test(test_versions),
     };
+    tiny_each_family(tests + 2, "matrices", test_matrices);
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }

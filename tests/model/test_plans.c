@@ -31,8 +31,8 @@ static void mixed(Batch *batch) {
     }
 }
 
-static void model_of(Model *model, float dropout) {
-    ModelConfig config = tiny_config(LAYERS, HEAD_BOTH, true);
+static void model_of(Model *model, TinyFamily family, float dropout) {
+    ModelConfig config = tiny_family(family, LAYERS, HEAD_BOTH);
     config.dropout_embedding = config.dropout_residual = config.dropout_attention = dropout;
     tiny_model(model, &config, 50);
 }
@@ -47,12 +47,12 @@ static void assert_same_bits(const TinyPass *a, const TinyPass *b) {
 }
 
 /* Runs with `settings` and with what `change` sets; both ways of the head, with dropout and without. */
-static void check_same(const TinySettings *change) {
+static void check_same(TinyFamily family, const TinySettings *change) {
     Batch batch;
     mixed(&batch);
     for (int i = 0; i < 4; i++) {
         Model model;
-        model_of(&model, i & 1 ? 0.2f : 0);
+        model_of(&model, family, i & 1 ? 0.2f : 0);
         TinySettings plain = {.temperature = 1.3f,
                               .dropout = (i & 1) != 0,
                               .seed = 8,
@@ -74,24 +74,21 @@ static void check_same(const TinySettings *change) {
 }
 
 static void test_recompute(void **state) {
-    (void)state;
     for (int64_t blocks = RECOMPUTE_ALL; blocks <= LAYERS + 1; blocks++) {
-        check_same(&(TinySettings){.recompute = blocks});
+        check_same(tiny_family_of(state), &(TinySettings){.recompute = blocks});
     }
 }
 
 static void test_packed(void **state) {
-    (void)state;
     for (unsigned which = 1; which <= pack_all; which++) {
-        check_same(&(TinySettings){.packed = which});
-        check_same(&(TinySettings){.packed = which, .type = GEMM_BF16});
+        check_same(tiny_family_of(state), &(TinySettings){.packed = which});
+        check_same(tiny_family_of(state), &(TinySettings){.packed = which, .type = GEMM_BF16});
     }
 }
 
 /* Recomputation takes less the more blocks it has; packing takes what packed_bytes says. */
 static void test_memory(void **state) {
-    (void)state;
-    ModelConfig config = tiny_config(LAYERS, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), LAYERS, HEAD_BOTH);
     WorkspacePlan plan = {.tokens = 8192, .sequences = 8, .training = true};
     size_t last = workspace_bytes(&config, &plan);
     for (int64_t blocks = 2; blocks <= LAYERS; blocks++) { /* one alone shares with nothing */
@@ -109,14 +106,13 @@ static void test_memory(void **state) {
 
 /* Weights that change between two passes of one workspace are packed anew. */
 static void test_packed_follows(void **state) {
-    (void)state;
     Error err = {0};
     Model model[2];
     Batch batch;
     mixed(&batch);
     WorkspacePlan plan = {.tokens = batch.tokens, .sequences = batch.sequences};
-    model_of(&model[0], 0);
-    model_of(&model[1], 0);
+    model_of(&model[0], tiny_family_of(state), 0);
+    model_of(&model[1], tiny_family_of(state), 0);
     model_initialize(&model[1], 9);
     Workspace *bare = workspace_create(&model[0].config, &plan, &err);
     plan.packed = PACK_FORWARD | PACK_HEAD_FORWARD;
@@ -138,11 +134,10 @@ static void test_packed_follows(void **state) {
 /* BF16 keeps 8 bits: products of rounded numbers are off by about 2^-8 of their terms' size, which the
  * layers carry on. The gradient keeps its direction and length. */
 static void test_bf16(void **state) {
-    (void)state;
     Model model;
     Batch batch;
     mixed(&batch);
-    model_of(&model, 0);
+    model_of(&model, tiny_family_of(state), 0);
     TinySettings settings = {0};
     TinyPass want = {0}, got = {0};
     tiny_run(&want, &model, &batch, &settings);
@@ -175,11 +170,22 @@ static int set_up(void **state) {
     return 0;
 }
 
+static const struct {
+    const char *name;
+    CMUnitTestFunction check;
+} checks[] = {
+    {"recompute",      test_recompute     },
+    {"packed",         test_packed        },
+    {"packed follows", test_packed_follows},
+    {"memory",         test_memory        },
+    {"bf16",           test_bf16          },
+};
+enum { CHECKS = sizeof checks / sizeof *checks };
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recompute),      cmocka_unit_test(test_packed),
-        cmocka_unit_test(test_packed_follows), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_bf16),
-    };
+    struct CMUnitTest tests[CHECKS * TINY_FAMILIES];
+    for (size_t i = 0; i < CHECKS; i++) {
+        tiny_each_family(tests + i * TINY_FAMILIES, checks[i].name, checks[i].check);
+    }
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }

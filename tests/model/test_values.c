@@ -179,9 +179,8 @@ static double loss_of(const TinyPass *pass, const Batch *batch) {
 
 /* Along random directions the loss changes as the gradient says; with shared prefix and dropout. */
 static void test_directional_derivative(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(2, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
     config.dropout_embedding = 0.1f, config.dropout_residual = 0.2f,
     config.dropout_attention = 0.3f;
     tiny_model(&model, &config, 23);
@@ -239,9 +238,8 @@ static void forward_logprob(const Model *model, const Batch *batch, bool dropout
 
 /* Off: the same twice, and the same as a model without rates. On: a function of the step. */
 static void test_dropout(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(1, HEAD_LM, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 1, HEAD_LM);
     config.dropout_embedding = config.dropout_residual = config.dropout_attention = 0.25f;
     tiny_model(&model, &config, 25);
     Batch batch;
@@ -275,9 +273,8 @@ static void no_loss(void *context, size_t n, const size_t *row, const PerToken *
 }
 
 static void test_no_allocation(void **state) {
-    (void)state;
     Model model;
-    ModelConfig config = tiny_config(2, HEAD_BOTH, true);
+    ModelConfig config = tiny_family(tiny_family_of(state), 2, HEAD_BOTH);
     config.dropout_embedding = config.dropout_residual = config.dropout_attention = 0.25f;
     tiny_model(&model, &config, 26);
     Batch batch;
@@ -308,13 +305,14 @@ static int set_up(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    enum { ONCE = 3 };
+    struct CMUnitTest tests[ONCE + 3 * TINY_FAMILIES] = {
         cmocka_unit_test(test_distribution),
         cmocka_unit_test(test_entropy_of_certainty),
         cmocka_unit_test(test_rows_without_target),
-        cmocka_unit_test(test_directional_derivative),
-        cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_no_allocation),
     };
+    tiny_each_family(tests + ONCE, "directional derivative", test_directional_derivative);
+    tiny_each_family(tests + ONCE + TINY_FAMILIES, "dropout", test_dropout);
+    tiny_each_family(tests + ONCE + 2 * TINY_FAMILIES, "no allocation", test_no_allocation);
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/model/tiny.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/random.h"
 #include "common/model/family.h"
@@ -24,13 +24,74 @@ ModelConfig tiny_config(size_t layers, HeadKind head, bool tied) {
                          .pad = -1};
 }
 
+static const struct TinyOptions {
+    const char *name, *family;
+    ActivationKind activation;
+    size_t kv_heads, head_size, inner, window, turning;
+    bool biases, parallel, tied;
+} options[TINY_FAMILIES] = {
+    {"gpt2",            "gpt2",       ACTIVATION_GELU_NEW, 0, 0,  128, 0, 0,  true,  false, true },
+    {"gpt1",            "openai-gpt", ACTIVATION_GELU_NEW, 0, 0,  96,  0, 0,  true,  false, true },
+    {"gpt-neo",         "gpt_neo",    ACTIVATION_GELU_NEW, 0, 0,  96,  5, 0,  true,  false, true },
+    {"neox",            "gpt_neox",   ACTIVATION_GELU,     0, 0,  112, 0, 4,  true,  true,  false},
+    {"neox-sequential", "gpt_neox",   ACTIVATION_TANH,     0, 0,  48,  0, 6,  true,  false, false},
+    {"llama",           "llama",      ACTIVATION_SILU,     2, 0,  80,  0, 8,  false, false, false},
+    {"llama-biased",    "llama",      ACTIVATION_SILU,     1, 14, 24,  0, 14, true,  false, true },
+    {"mistral",         "mistral",    ACTIVATION_SILU,     4, 0,  60,  7, 8,  false, false, false},
+    {"qwen3",           "qwen3",      ACTIVATION_SILU,     2, 12, 72,  0, 12, false, false, true },
+};
+
+void tiny_each_family(struct CMUnitTest *test, const char *name, CMUnitTestFunction check) {
+    static TinyFamily family[TINY_FAMILIES];
+    static char names[16 * TINY_FAMILIES][64];
+    static size_t used;
+    for (size_t f = 0; f < TINY_FAMILIES; f++) {
+        char *full = names[used++];
+        assert_true(used <= sizeof names / sizeof *names);
+        snprintf(full, sizeof *names, "%s: %s", name, options[f].name);
+        family[f] = (TinyFamily)f;
+        test[f] = (struct CMUnitTest){full, check, NULL, NULL, &family[f]};
+    }
+}
+
+TinyFamily tiny_family_of(void *const *state) {
+    return *(const TinyFamily *)*state;
+}
+
+ModelConfig tiny_family(TinyFamily family, size_t layers, HeadKind head) {
+    const struct TinyOptions *o = &options[family];
+    ModelConfig config = tiny_config(layers, head, o->tied);
+    config.family = family_find(o->family);
+    assert_non_null(config.family);
+    config.activation = o->activation;
+    config.kv_heads = o->kv_heads;
+    config.head_size = o->head_size;
+    config.inner = o->inner;
+    config.parallel = o->parallel;
+    config.qkv_bias = config.out_bias = config.inner_bias = o->biases;
+    config.head_norm = family == TINY_QWEN3;
+    config.rope = (Rope){.dimensions = o->turning, .theta = 100};
+    if (family == TINY_LLAMA_BIASED) {
+        config.rope.scaling = ROPE_LLAMA3;
+        config.rope.factor = 4, config.rope.low = 1, config.rope.high = 4;
+        config.rope.original = 16;
+    }
+    config.window = o->window;
+    for (size_t layer = 0; layer < layers && o->window != 0; layer++) {
+        bool local = family == TINY_MISTRAL || layer % 2 == 1;
+        config.local[layer / 64] |= (uint64_t)local << layer % 64;
+    }
+    return config;
+}
+
 void tiny_model(Model *model, const ModelConfig *config, uint64_t seed) {
     Error err = {0};
     assert_ok(model_create(model, config, &err), &err);
     for (size_t i = 0; i < model->parameters; i++) {
         const Parameter *p = &model->parameter[i];
         Random random = random_stream(seed, RANDOM_TEST, i, 0);
-        bool norm = strstr(p->name, "ln_") != NULL && strstr(p->name, "weight") != NULL;
+        int layer;
+        bool norm = family_row(config, i, &layer)->init == INIT_ONES;
         for (size_t j = 0; j < p->count; j++) {
             model->data[p->offset + j] = (norm ? 1 : 0) + 0.25f * (float)random_normal(&random, j);
         }

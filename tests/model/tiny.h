@@ -8,10 +8,30 @@
 #include "common/model/model.h"
 #include "tests/support/support.h"
 
-/* A GPT-2 with weights large enough for every part to matter: matrices and biases N(0, 0.25), norms near
+/* A GPT-2, with weights large enough for every part to matter: matrices and biases N(0, 0.25), norms near
  * 1; vocabulary 61, context 32, width 32, 4 heads. */
 ModelConfig tiny_config(size_t layers, HeadKind head, bool tied);
 void tiny_model(Model *model, const ModelConfig *config, uint64_t seed);
+
+/* The same of every kind of block: tiny_family(i), i < TINY_FAMILIES, the GPT-2 above being 0. */
+typedef enum TinyFamily {
+    TINY_GPT2,
+    TINY_GPT1,            /* norms behind */
+    TINY_GPT_NEO,         /* every other layer sees a window; scores are not scaled */
+    TINY_NEOX,            /* parallel, part of a head turns */
+    TINY_NEOX_SEQUENTIAL, /* the same one after the other */
+    TINY_LLAMA,           /* RMSNorm, grouped queries, gated units, no biases */
+    TINY_LLAMA_BIASED,    /* all biases, scaled rotation, heads wider than the stream */
+    TINY_MISTRAL,         /* every layer sees a window */
+    TINY_QWEN3,           /* queries and keys are normed */
+    TINY_FAMILIES,
+} TinyFamily;
+ModelConfig tiny_family(TinyFamily family, size_t layers, HeadKind head);
+
+/* One test for each family: test[TINY_FAMILIES], "name: family", *state pointing to the TinyFamily. At most
+ * 16 calls a program. */
+void tiny_each_family(struct CMUnitTest *test, const char *name, CMUnitTestFunction check);
+TinyFamily tiny_family_of(void *const *state);
 
 /* Ids of sequence `record`: a function of the record alone. */
 void tiny_ids(int32_t *id, size_t n, uint64_t record);
