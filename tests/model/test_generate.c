@@ -10,11 +10,13 @@
 #include "common/base/json.h"
 #include "common/base/parallel.h"
 #include "common/model/generate.h"
+#include "tests/model/tiny.h"
 #include "tests/support/allocations.h"
 #include "tests/support/support.h"
 
 enum { CONTEXT = 40, EOS = 12, VOCABULARY = 61 };
 
+/* The model in use: that of the fixture, or for a time one of each family. */
 static Model model;
 
 static const Sampling plain = {.temperature = 1,
@@ -158,26 +160,29 @@ static void teacher_forced(const Prompt *prompt, const Kept *completion, float t
     workspace_free(workspace);
 }
 
+static void check_teacher_forced(const Prompts *prompts, float temperature) {
+    Sampling sampling = plain;
+    sampling.seed = 3;
+    sampling.temperature = temperature;
+    Kept out[80];
+    run(prompts, 2, &sampling, 7, NULL, NULL, out);
+    for (size_t i = 0; i < 80; i++) {
+        float want[CONTEXT], entropy[CONTEXT];
+        assert_int_equal(out[i].prompt, i / 2);
+        assert_int_equal(out[i].sample, i % 2);
+        assert_true(prompts->prompt[i / 2].count + out[i].count <= CONTEXT);
+        teacher_forced(&prompts->prompt[i / 2], &out[i], temperature, want, entropy);
+        assert_close("decoder and trainer", out[i].logprob, want, out[i].count, 0, 1e-5);
+        assert_close("entropy", out[i].entropy, entropy, out[i].count, 0, 1e-5);
+    }
+}
+
 static void test_teacher_forced(void **state) {
     (void)state;
     static Prompts prompts;
     prompts_fill(&prompts, 40);
-    for (int round = 0; round < 2; round++) {
-        Sampling sampling = plain;
-        sampling.seed = 3;
-        sampling.temperature = round == 0 ? 1.0f : 0.7f;
-        Kept out[80];
-        run(&prompts, 2, &sampling, 7, NULL, NULL, out);
-        for (size_t i = 0; i < 80; i++) {
-            float want[CONTEXT], entropy[CONTEXT];
-            assert_int_equal(out[i].prompt, i / 2);
-            assert_int_equal(out[i].sample, i % 2);
-            assert_true(prompts.prompt[i / 2].count + out[i].count <= CONTEXT);
-            teacher_forced(&prompts.prompt[i / 2], &out[i], sampling.temperature, want, entropy);
-            assert_close("decoder and trainer", out[i].logprob, want, out[i].count, 0, 1e-5);
-            assert_close("entropy", out[i].entropy, entropy, out[i].count, 0, 1e-5);
-        }
-    }
+    check_teacher_forced(&prompts, 1);
+    check_teacher_forced(&prompts, 0.7f);
 }
 
 /* With inputs of products and the cache rounded to BF16 the sampler stays near the FP32 trainer. */
@@ -245,6 +250,24 @@ static void test_independence(void **state) {
     type = GEMM_BF16;
     check_independence();
     type = GEMM_FP32;
+}
+
+/* Every kind of block: the decoder computes what the trainer does, whoever else is decoded. */
+static void test_family(void **state) {
+    static Prompts prompts;
+    const Model fixture = model;
+    ModelConfig config = tiny_family(tiny_family_of(state), 3, HEAD_LM);
+    config.context = CONTEXT;
+    config.eos = EOS;
+    tiny_model(&model, &config, 60);
+    prompts_fill(&prompts, 40);
+    check_teacher_forced(&prompts, 1);
+    check_independence();
+    type = GEMM_BF16;
+    check_independence();
+    type = GEMM_FP32;
+    model_done(&model);
+    model = fixture;
 }
 
 /* The same bits twice. */
@@ -438,12 +461,14 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
+    enum { ONCE = 9 };
+    struct CMUnitTest tests[ONCE + TINY_FAMILIES] = {
         cmocka_unit_test(test_greedy),        cmocka_unit_test(test_teacher_forced),
         cmocka_unit_test(test_bf16),          cmocka_unit_test(test_independence),
         cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_frequencies),
         cmocka_unit_test(test_ends),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_allocation),
     };
+    tiny_each_family(tests + ONCE, "family", test_family);
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
 }
