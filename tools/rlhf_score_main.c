@@ -40,7 +40,8 @@ static const OptionProgram program = {
     .summary = "Judges texts by a reward model, a classifier or a language model.",
     .examples =
         "rlhf-score --model runs/reward/model --data completions.jsonl --output scores.jsonl\n"
-        "rlhf-score --model runs/sft/model --data demonstrations.csv",
+        "rlhf-score --model runs/sft/model --data demonstrations.csv\n"
+        "rlhf-score --model runs/sft/model --data book.txt   # log-probs and perplexity",
     .table = tables,
     .tables = 2,
     .flag = flag_lists,
@@ -51,10 +52,13 @@ typedef struct Job {
     const Config *config;
     Tool *tool;
     const DataSet *data;
-    ExampleSet *set; /* [records] one example each */
+    ExampleSet
+        *set; /* [records] one example each; of a text longer than the context one a window */
     Workspace *workspace;
     Batch batch;
     float *logprob, *score; /* of the batch's rows */
+    double total;           /* log-prob of everything, and its tokens */
+    size_t tokens;
     Lines lines;
     Progress progress;
 } Job;
@@ -144,13 +148,15 @@ static void put_logprobs(const Job *job, size_t begin, size_t end, Str *out) {
 
 typedef enum Wanted { WANTED_SCORE, WANTED_LOGPROB, WANTED_LOGPROBS } Wanted;
 
-/* "key": the value, or an array with one for each of n sequences of a ranking. */
+/* "key": the value of n sequences together, the windows of one text; with `list` an array with one for
+ * each, the completions of a ranking. */
 static void put_values(const Job *job, const char *key, Wanted wanted, bool list, size_t first,
                        size_t n, Str *out) {
     json_put_key(out, key);
     str_append(out, list ? "[" : "");
-    for (size_t s = first; s < first + n; s++) {
-        size_t begin = job->batch.start[s], end = job->batch.start[s + 1];
+    size_t step = list ? 1 : n;
+    for (size_t s = first; s < first + n; s += step) {
+        size_t begin = job->batch.start[s], end = job->batch.start[s + step];
         str_append(out, s > first ? "," : "");
         if (wanted == WANTED_SCORE) {
             put_score(job, end - 1, out);
@@ -163,17 +169,27 @@ static void put_values(const Job *job, const char *key, Wanted wanted, bool list
     str_append(out, list ? "]" : "");
 }
 
+/* For the perplexity of everything. */
+static void count_tokens(Job *job, size_t first, size_t n) {
+    size_t begin = job->batch.start[first], end = job->batch.start[first + n];
+    job->total += sequence_logprob(job, begin, end);
+    for (size_t t = begin; t < end; t++) {
+        job->tokens += job->batch.target[t] != BATCH_NO_TARGET;
+    }
+}
+
 static bool write_record(Job *job, size_t i, size_t first, Error *err) {
     const Record *record = &job->data->record[i];
     const Example *example = &job->set[i].example[0];
     const ModelConfig *config = &job->tool->model.config;
     bool list = record->kind == RECORD_RANKING;
-    size_t n = list ? example->completions : 1;
+    size_t n = list ? example->completions : job->set[i].examples;
     Str line = {0};
     str_append_char(&line, '{');
     if (is_lm(job)) {
         put_values(job, "logprob", WANTED_LOGPROB, list, first, n, &line);
         put_values(job, "logprobs", WANTED_LOGPROBS, list, first, n, &line);
+        count_tokens(job, first, n);
     } else {
         bool labels = config->labels > 1 && !config->regression;
         put_values(job, labels ? "labels" : "score", WANTED_SCORE, list, first, n, &line);
@@ -206,12 +222,24 @@ static bool shares(const Example *example) {
     return example->completions > 1;
 }
 
+static size_t record_rows(const ExampleSet *set) {
+    size_t n = 0;
+    for (size_t i = 0; i < set->examples; i++) {
+        n += example_rows(&set->example[i], shares(&set->example[i]));
+    }
+    return n;
+}
+
 /* Index of the first sequence that is judged: a shared prefix comes before them. */
 static bool gather(Job *job, size_t i, size_t *first, Error *err) {
-    const Example *example = &job->set[i].example[0];
-    size_t wanted = example->completions > 1 ? example->completions : 1, start;
-    if (!example_add(example, shares(example), false, &job->batch, &start, err)) {
-        return false;
+    const ExampleSet *set = &job->set[i];
+    size_t wanted = set->example[0].completions > 1 ? set->example[0].completions : set->examples;
+    for (size_t k = 0; k < set->examples; k++) {
+        size_t start;
+        if (!example_add(&set->example[k], shares(&set->example[k]), false, &job->batch, &start,
+                         err)) {
+            return false;
+        }
     }
     *first = job->batch.sequences - wanted;
     return true;
@@ -220,11 +248,10 @@ static bool gather(Job *job, size_t i, size_t *first, Error *err) {
 static bool allocate(Job *job, Error *err) {
     size_t tokens = (size_t)job->config->tokens, sequences = 0, total = 0;
     for (size_t i = 0; i < job->data->records; i++) {
-        const Example *example = &job->set[i].example[0];
-        size_t n = example_rows(example, shares(example));
+        size_t n = record_rows(&job->set[i]);
         tokens = n > tokens ? n : tokens;
         total += n;
-        sequences += example->completions + 2;
+        sequences += job->set[i].example[0].completions + job->set[i].examples + 1;
     }
     tokens = total < tokens ? total : tokens;
     sequences = sequences < tokens ? sequences : tokens;
@@ -250,8 +277,7 @@ static bool score_all(Job *job, size_t *first, Error *err) {
     }
     progress_begin(&job->progress, "record", 0);
     for (size_t i = 0; i < records; i++) {
-        const Example *example = &job->set[i].example[0];
-        size_t more = example_rows(example, shares(example));
+        size_t more = record_rows(&job->set[i]);
         if (i > begin && job->batch.tokens + more > job->batch.token_capacity) {
             if (!flush(job, first, begin, i, err)) {
                 return false;
@@ -262,12 +288,20 @@ static bool score_all(Job *job, size_t *first, Error *err) {
             return false;
         }
     }
-    return flush(job, first, begin, records, err) && lines_commit(&job->lines, err);
+    if (!flush(job, first, begin, records, err) || !lines_commit(&job->lines, err)) {
+        return false;
+    }
+    if (job->tokens > 0) {
+        log_info(&job->tool->log, "%zu tokens, perplexity %.4f", job->tokens,
+                 exp(-job->total / (double)job->tokens));
+    }
+    return true;
 }
 
 static bool run(const Config *config, Tool *tool, Error *err) {
-    const unsigned accept = 1u << RECORD_DEMONSTRATION | 1u << RECORD_RANKING |
-                            1u << RECORD_CONVERSATION | 1u << RECORD_LABELED;
+    unsigned accept = 1u << RECORD_DEMONSTRATION | 1u << RECORD_RANKING |
+                      1u << RECORD_CONVERSATION | 1u << RECORD_LABELED;
+    accept |= tool->model.config.head == HEAD_LM ? 1u << RECORD_TEXT : 0;
     DataSet data = {0};
     if (!tool_read(tool, &config->tool, false, accept, &data, err)) {
         return false;

@@ -350,6 +350,66 @@ static void test_logprobs(void **state) {
     }
 }
 
+/* A text longer than the context: windows that share one id, every id but the first judged once. */
+static void test_text(void **state) {
+    (void)state;
+    Error err = {0};
+    Str book = {0}, line = {0};
+    for (size_t i = 0; i < 6; i++) {
+        str_append(&book, text);
+    }
+    str_append(&line, "{\"text\":");
+    json_put_string(&line, str_text(&book), book.size);
+    str_append(&line, "}\n");
+    const char *path = test_file(test_folder(), "book.jsonl", str_text(&line), line.size);
+    TestRun run;
+    test_run(&run, (const char *const[]){"rlhf-score", "--model", lm_folder, "--data", path,
+                                         "--eos=false", NULL});
+    assert_int_equal(run.status, 0);
+    Lines lines;
+    parse_lines(&run.out, &lines);
+    Tokens ids = {0};
+    assert_ok(tokenizer_encode(tokenizer, str_text(&book), book.size, false, &ids, &err), &err);
+    assert_true(ids.count > 2 * CONTEXT);
+    Batch batch;
+    WorkspacePlan plan = {CONTEXT, 1, false};
+    Workspace *workspace = workspace_create(&lm.config, &plan, &err);
+    assert_ok(workspace != NULL && batch_init(&batch, CONTEXT, 1, &err), &err);
+    double sum = 0;
+    size_t judged = 0;
+    for (size_t i = 0; i + 1 < ids.count; i += CONTEXT - 1) {
+        size_t n = ids.count - i < CONTEXT ? ids.count - i : CONTEXT;
+        int32_t target[CONTEXT];
+        float logprob[CONTEXT];
+        memcpy(target, ids.id + i + 1, (n - 1) * sizeof *target);
+        target[n - 1] = BATCH_NO_TARGET;
+        batch_clear(&batch);
+        assert_ok(batch_add(&batch, ids.id + i, target, n, BATCH_NO_PREFIX, 0, NULL, &err), &err);
+        model_forward(&lm, workspace, &batch, &(PerToken){.logprob = logprob});
+        for (size_t t = 0; t + 1 < n; t++, judged++) {
+            sum += (double)logprob[t];
+        }
+    }
+    assert_int_equal(lines.count, 1);
+    assert_int_equal(cJSON_GetArraySize(json_member(lines.line[0], "logprobs")), judged);
+    assert_int_equal(judged, ids.count - 1);
+    assert_close_double("logprob", json_member(lines.line[0], "logprob")->valuedouble, sum, 1e-5,
+                        0);
+    char perplexity[64];
+    snprintf(perplexity, sizeof perplexity, "%zu tokens, perplexity %.2f", judged,
+             exp(-sum / (double)judged));
+    assert_non_null(strstr(str_text(&run.err), perplexity));
+    release(&lines);
+    workspace_free(workspace);
+    batch_done(&batch);
+    tokens_done(&ids);
+    str_done(&book);
+    str_done(&line);
+    test_run_done(&run);
+    run_refused((const char *const[]){"rlhf-score", "-m", reward_folder, "-d", path, "-q", NULL},
+                ERROR_DATA, "form \"text\"");
+}
+
 static void test_scores(void **state) {
     (void)state;
     const char *path = test_file(test_folder(), "pairs.csv", pairs, sizeof pairs - 1);
@@ -536,10 +596,15 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generate),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_ways_in_and_out), cmocka_unit_test(test_live),
-        cmocka_unit_test(test_live_text),       cmocka_unit_test(test_logprobs),
-        cmocka_unit_test(test_scores),          cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_ways_in_and_out),
+        cmocka_unit_test(test_live),
+        cmocka_unit_test(test_live_text),
+        cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
