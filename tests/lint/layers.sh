@@ -9,7 +9,8 @@ allowed() {
     case $1 in
     common/base) echo common/base ;;
     common/kernels) echo common/base common/kernels ;;
-    common/text) echo common/base common/text ;;
+    common/jinja) echo common/base common/jinja ;;
+    common/text) echo common/base common/jinja common/text ;;
     common/model) echo common/base common/kernels common/model ;;
     common/export) echo common/base common/text common/model common/export ;;
     common/loss) echo common/base common/loss ;;
@@ -22,7 +23,7 @@ allowed() {
 }
 
 bad=0
-for folder in common/base common/kernels common/text common/model common/export common/loss common/train datasets \
+for folder in common/base common/kernels common/jinja common/text common/model common/export common/loss common/train datasets \
     common/stage sft reward ppo tools; do
     may=$(allowed "$folder")
     for file in "$folder"/*.c "$folder"/*.h; do
