@@ -246,15 +246,30 @@ static void sizes_of(const Model *model, Part part, size_t *in, size_t *out) {
     *out = p->shape[in_out ? 1 : 0];
 }
 
-void adapter_parameter(Model *model, size_t i) {
-    const ModelConfig *config = &model->config;
-    size_t place = i - family_parameters(config), rank = config->adapter.rank;
-    size_t layer = place / (2 * targets_of_block(config));
-    bool second = place % 2 == 1;
-    Part part = PART_QKV_WEIGHT;
-    while (adapter_index(config, part, layer) != i - second) {
+/* Of parameter i, an A or a B. */
+static Part adapted_part(const ModelConfig *config, size_t i, size_t *layer, bool *second) {
+    size_t place = i - family_parameters(config);
+    *layer = place / (2 * targets_of_block(config));
+    *second = place % 2 == 1;
+    Part part = 0;
+    while (adapter_index(config, part, *layer) != i - *second) {
         part++;
     }
+    return part;
+}
+
+const TensorRow *adapter_row(const ModelConfig *config, size_t i, bool *second) {
+    size_t layer;
+    int ignored;
+    Part part = adapted_part(config, i, &layer, second);
+    return family_row(config, family_index(config, part, layer), &ignored);
+}
+
+void adapter_parameter(Model *model, size_t i) {
+    const ModelConfig *config = &model->config;
+    size_t layer, rank = config->adapter.rank;
+    bool second;
+    Part part = adapted_part(config, i, &layer, &second);
     Parameter *parameter = &model->parameter[i];
     const char *base = model->parameter[family_index(config, part, layer)].name;
     char name[sizeof parameter->name];

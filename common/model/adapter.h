@@ -40,8 +40,11 @@ float adapter_scale(const AdapterConfig *adapter);
 size_t adapter_tensors(const ModelConfig *config);
 size_t adapter_index(const ModelConfig *config, Part part, size_t layer);
 
+/* The row of the layer that parameter i, an A or (*second) a B, adapts. */
+const TensorRow *adapter_row(const ModelConfig *config, size_t i, bool *second);
+
 /* Puts an adapter on a model that has none. Its base is frozen in place; the score head becomes its own.
- * On failure the model is as it was. */
+ * The caller sets Model.base. On failure the model is as it was. */
 bool model_adapt(Model *model, const AdapterConfig *adapter, uint64_t seed, Error *err);
 
 /* The matrix of a product (PART_QKV_WEIGHT, ... and what lies behind it) in the family's order, with the

@@ -73,7 +73,8 @@ bool model_create(Model *model, const ModelConfig *config, Error *err);
 /* Fresh weights as GPT-2's: N(0, 0.02), residual projections N(0, 0.02/sqrt(2 L)), norms 1, biases 0;
  * score head N(0, 1/sqrt(C + 1)). Functions of the seed and the parameter's name alone. */
 void model_initialize(Model *model, uint64_t seed);
-/* Fresh score head only (a reward model made from a language model). zero: all zeros. */
+/* Fresh score head only (a reward model made from a language model); zero: its matrix is zero. A pooler
+ * before it that is all zeros, because the folder had none, gets fresh weights too. */
 void model_initialize_scores(Model *model, uint64_t seed, bool zero);
 
 /* Reads a Hugging Face folder: config.json and model.safetensors or its shards; or llama2.c's .bin file
@@ -81,17 +82,20 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero);
  * what the caller needs: a causal LM read as HEAD_SCORES gets a score head of zeros and
  * *fresh_head = true; a reward model's score head is read; HEAD_BOTH the same beside the LM head.
  * Missing, extra, misshapen or non-finite tensors are ERROR_DATA naming the tensor.
- * head = -1: what config.json says. fresh_head may be NULL. */
+ * head = -1: what config.json says. fresh_head may be NULL. An adapter's folder (adapter_io.h) is read on
+ * top of the base that it names. */
 bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
                 Error *err);
 /* Reads a folder's weights into a model of the same layout, which keeps its memory and everything else.
  * On failure the weights are undefined. */
 bool model_reload(Model *model, const char *folder, Error *err);
 /* Writes config.json and model.safetensors (F32) into an existing folder. Tensors that training did not
- * touch come out byte for byte. */
+ * touch come out byte for byte. Of a model with an adapter (not HEAD_BOTH) the adapter's folder is
+ * written: what is the model's own, without the base. */
 bool model_save(const Model *model, const char *folder, Error *err);
-/* The same with weights of type F32, F16 or BF16 (a number that the type cannot hold is ERROR_DATA naming the
- * tensor), and if they are more than max_shard_bytes (0: no limit) in shards with an index. */
+/* A whole model (an adapter must have been merged, see adapter.h) with weights of type F32, F16 or BF16 (a
+ * number that the type cannot hold is ERROR_DATA naming the tensor), and if they are more than
+ * max_shard_bytes (0: no limit) in shards with an index. */
 bool model_save_as(const Model *model, const char *folder, TensorType type, size_t max_shard_bytes,
                    Error *err);
 void model_done(Model *model);
@@ -116,7 +120,8 @@ bool gradients_init(Gradients *gradients, Model *model,
 void gradients_zero(Gradients *gradients);
 void gradients_done(Gradients *gradients);
 
-/* What a pass should hand out; arrays of length N (scores: N x labels). */
+/* What a pass should hand out. Of an encoder, whose rows see all of their sequence, target[t] is the id
+ * wanted at row t itself (a masked one), and a text's score is read at its first row. Arrays of length N (scores: N x labels). */
 enum { WANT_LOGPROB = 1, WANT_ENTROPY = 2, WANT_SCORE = 4 };
 
 /* Every array is the caller's or NULL; rows without a target get 0 in logprob and entropy. */
