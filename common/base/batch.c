@@ -17,7 +17,8 @@ static bool reserve_tokens(Batch *batch, size_t need, Error *err) {
     size_t doubled = mem_mul(batch->token_capacity, 2);
     size_t wanted = doubled != SIZE_MAX && doubled > need ? doubled : need;
     if (!grow(&batch->id, batch->token_capacity, wanted, sizeof *batch->id, err) ||
-        !grow(&batch->target, batch->token_capacity, wanted, sizeof *batch->target, err)) {
+        !grow(&batch->target, batch->token_capacity, wanted, sizeof *batch->target, err) ||
+        !grow(&batch->segment, batch->token_capacity, wanted, sizeof *batch->segment, err)) {
         return false;
     }
     batch->token_capacity = wanted;
@@ -52,6 +53,7 @@ bool batch_init(Batch *batch, size_t tokens, size_t sequences, Error *err) {
 void batch_done(Batch *batch) {
     free(batch->id);
     free(batch->target);
+    free(batch->segment);
     free(batch->start);
     free(batch->prefix);
     free(batch->key);
@@ -78,6 +80,7 @@ bool batch_append(Batch *batch, size_t n, int32_t prefix, uint64_t key, size_t *
     for (size_t t = batch->start[s]; t < batch->tokens; t++) {
         batch->id[t] = 0;
         batch->target[t] = BATCH_NO_TARGET;
+        batch->segment[t] = 0;
     }
     *index = s;
     return true;
@@ -97,6 +100,12 @@ bool batch_add(Batch *batch, const int32_t *id, const int32_t *target, size_t n,
         *index = s;
     }
     return true;
+}
+
+void batch_set_segments(Batch *batch, size_t s, size_t first) {
+    for (size_t t = batch->start[s]; t < batch->start[s + 1]; t++) {
+        batch->segment[t] = t - batch->start[s] >= first;
+    }
 }
 
 size_t batch_length(const Batch *batch, size_t s) {

@@ -32,6 +32,7 @@ typedef struct Batch {
     size_t sequences; /* S */
     int32_t *id;      /* [N] token ids */
     int32_t *target;  /* [N] id whose log-prob row t gives, or BATCH_NO_TARGET */
+    uint8_t *segment; /* [N] token type, for encoders of pairs of texts; 0 where nobody says */
     size_t *start;    /* [S + 1] first row of each sequence; start[S] = N */
     int32_t *prefix;  /* [S] index of the sequence before this one, or BATCH_NO_PREFIX */
     uint64_t *key;    /* [S] identity for random numbers (dropout): a function of record and sample,
@@ -52,6 +53,9 @@ bool batch_add(Batch *batch, const int32_t *id, const int32_t *target, size_t n,
 
 /* The same without ids: the rows, id 0 and no target, are the caller's to fill. */
 bool batch_append(Batch *batch, size_t n, int32_t prefix, uint64_t key, size_t *index, Error *err);
+
+/* Token types of the rows of sequence s: its first `first` rows have type 0, the others 1. */
+void batch_set_segments(Batch *batch, size_t s, size_t first);
 
 /* Length of sequence s, and the position of its first row (0, or its prefix's length). */
 size_t batch_length(const Batch *batch, size_t s);

@@ -9,64 +9,67 @@
 
 typedef struct Embedding {
     const RowKernels *row;
-    float *y, *dtoken, *dplace;
-    const float *dy, *token, *place;
-    const int32_t *id;
-    const uint32_t *position;
-    size_t rows, width;
+    const EmbeddingRows *rows;
+    float *y, *dtoken, *dplace, *dsegment;
+    const float *dy, *token, *place, *segment;
 } Embedding;
 
 static void forward(void *context, size_t begin, size_t end, int thread) {
     const Embedding *e = context;
+    const EmbeddingRows *r = e->rows;
     (void)thread;
     for (size_t t = begin; t < end; t++) {
-        float *y = e->y + t * e->width;
-        const float *token = e->token + (size_t)e->id[t] * e->width;
+        float *y = e->y + t * r->width;
+        const float *token = e->token + (size_t)r->id[t] * r->width;
         if (e->place == NULL) {
-            memcpy(y, token, e->width * sizeof *y);
+            memcpy(y, token, r->width * sizeof *y);
         } else {
-            e->row->add(y, token, e->place + e->position[t] * e->width, e->width);
+            e->row->add(y, token, e->place + r->position[t] * r->width, r->width);
+        }
+        if (e->segment != NULL) {
+            e->row->axpy(y, 1, e->segment + r->segment[t] * r->width, r->width);
         }
     }
 }
 
-void embedding_forward(float *y, const int32_t *id, const uint32_t *position, const float *token,
-                       const float *place, size_t rows, size_t width) {
+void embedding_forward(float *y, const EmbeddingRows *rows, const float *token, const float *place,
+                       const float *segment) {
     Embedding e = {.row = row_kernels(),
+                   .rows = rows,
                    .y = y,
                    .token = token,
                    .place = place,
-                   .id = id,
-                   .position = position,
-                   .width = width};
-    parallel_for(rows, row_grain(width), forward, &e);
+                   .segment = segment};
+    parallel_for(rows->rows, row_grain(rows->width), forward, &e);
 }
 
 /* Each thread owns some columns of the tables, so that no row is written by two. */
 static void backward(void *context, size_t begin, size_t end, int thread) {
     const Embedding *e = context;
+    const EmbeddingRows *r = e->rows;
     size_t m = end - begin;
     (void)thread;
-    for (size_t t = 0; t < e->rows; t++) {
-        const float *dy = e->dy + t * e->width + begin;
+    for (size_t t = 0; t < r->rows; t++) {
+        const float *dy = e->dy + t * r->width + begin;
         if (e->dtoken != NULL) {
-            e->row->axpy(e->dtoken + (size_t)e->id[t] * e->width + begin, 1, dy, m);
+            e->row->axpy(e->dtoken + (size_t)r->id[t] * r->width + begin, 1, dy, m);
         }
         if (e->dplace != NULL) {
-            e->row->axpy(e->dplace + e->position[t] * e->width + begin, 1, dy, m);
+            e->row->axpy(e->dplace + r->position[t] * r->width + begin, 1, dy, m);
+        }
+        if (e->dsegment != NULL) {
+            e->row->axpy(e->dsegment + r->segment[t] * r->width + begin, 1, dy, m);
         }
     }
 }
 
-void embedding_backward(float *dtoken, float *dplace, const int32_t *id, const uint32_t *position,
-                        const float *dy, size_t rows, size_t width) {
+void embedding_backward(const EmbeddingRows *rows, float *dtoken, float *dplace, float *dsegment,
+                        const float *dy) {
     Embedding e = {.row = row_kernels(),
+                   .rows = rows,
                    .dtoken = dtoken,
                    .dplace = dplace,
-                   .dy = dy,
-                   .id = id,
-                   .position = position,
-                   .rows = rows,
-                   .width = width};
-    parallel_for(width, column_grain(rows), backward, &e);
+                   .dsegment = dsegment,
+                   .dy = dy};
+    parallel_for(rows->width, column_grain(rows->rows), backward, &e);
 }

@@ -8,13 +8,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* y[t] = token[id[t]] + place[position[t]]; y [N, C], tables of rows of C; place may be NULL: none. */
-void embedding_forward(float *y, const int32_t *id, const uint32_t *position, const float *token,
-                       const float *place, size_t rows, size_t width);
+/* The rows of the tables that make up a row: N of them, C wide. */
+typedef struct EmbeddingRows {
+    const int32_t *id;        /* [N] */
+    const uint32_t *position; /* [N] */
+    const uint8_t *segment;   /* [N]; read with a table of segments alone */
+    size_t rows, width;
+} EmbeddingRows;
 
-/* dtoken[id[t]] += dy[t], dplace[position[t]] += dy[t]; a table may be NULL. Rows are added in their
- * order whatever the number of threads. */
-void embedding_backward(float *dtoken, float *dplace, const int32_t *id, const uint32_t *position,
-                        const float *dy, size_t rows, size_t width);
+/* y[t] = token[id[t]] + place[position[t]] + segment[segment[t]]; y [N, C], tables of rows of C; place
+ * and segment may be NULL: none. */
+void embedding_forward(float *y, const EmbeddingRows *rows, const float *token, const float *place,
+                       const float *segment);
+
+/* dtoken[id[t]] += dy[t], and so on; a table may be NULL. Rows are added in their order whatever the
+ * number of threads. */
+void embedding_backward(const EmbeddingRows *rows, float *dtoken, float *dplace, float *dsegment,
+                        const float *dy);
 
 #endif

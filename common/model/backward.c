@@ -251,9 +251,15 @@ static void embedding_half_backward(const Pass *pass, const Batch *batch) {
         w->masks.rate = c->dropout_embedding;
         dropout_apply(w->dresidual, w->dresidual, &w->masks, SITE_EMBEDDING, pass->rows, c->width);
     }
-    embedding_backward(gradient(pass, PART_TOKEN_EMBEDDING),
-                       gradient(pass, PART_POSITION_EMBEDDING), batch->id, w->position,
-                       w->dresidual, pass->rows, c->width);
+    if (w->embedded != NULL) {
+        const PassNorm norm = embedding_norm(w);
+        through_norm(pass, &norm);
+    }
+    float *dplace = gradient(pass, PART_POSITION_EMBEDDING);
+    dplace = dplace == NULL ? NULL : dplace + c->first_position * c->width;
+    const EmbeddingRows rows = {batch->id, w->position, batch->segment, pass->rows, c->width};
+    embedding_backward(&rows, gradient(pass, PART_TOKEN_EMBEDDING), dplace,
+                       gradient(pass, PART_SEGMENT_EMBEDDING), w->dresidual);
 }
 
 /* From the gradient of the final hidden state to that of the last block's output. */

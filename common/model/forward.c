@@ -31,6 +31,11 @@ PassNorm second_norm(const Pass *pass) {
                       a->mean2, a->rstd2};
 }
 
+PassNorm embedding_norm(const Workspace *w) {
+    return (PassNorm){PART_EMBEDDING_NORM_WEIGHT, PART_EMBEDDING_NORM_BIAS, w->embedded,
+                      w->embedded_mean, w->embedded_rstd};
+}
+
 PassNorm final_norm(const Workspace *w) {
     return (PassNorm){PART_FINAL_NORM_WEIGHT, PART_FINAL_NORM_BIAS, w->last, w->mean, w->rstd};
 }
@@ -180,15 +185,28 @@ float *block_output(const Workspace *w, size_t layer) {
     return layer + 1 < w->config.layers ? w->block[layer + 1].input : w->last;
 }
 
-void pass_embed(const Pass *pass, const int32_t *id) {
+/* The first rows of the table of positions may belong to none. */
+static const float *place_table(const Pass *pass) {
+    const ModelConfig *c = &pass->w->config;
+    const float *table = weights(pass, PART_POSITION_EMBEDDING);
+    return table == NULL ? NULL : table + c->first_position * c->width;
+}
+
+void pass_embed(const Pass *pass, const int32_t *id, const uint8_t *segment) {
     Workspace *w = pass->w;
-    size_t width = w->config.width;
-    float *input = w->config.layers > 0 ? w->block[0].input : w->last;
-    embedding_forward(input, id, w->position, weights(pass, PART_TOKEN_EMBEDDING),
-                      weights(pass, PART_POSITION_EMBEDDING), pass->rows, width);
-    if (pass_drops(w, w->config.dropout_embedding)) {
-        w->masks.rate = w->config.dropout_embedding;
-        dropout_apply(input, input, &w->masks, SITE_EMBEDDING, pass->rows, width);
+    const ModelConfig *c = &w->config;
+    const EmbeddingRows rows = {id, w->position, segment, pass->rows, c->width};
+    float *input = c->layers > 0 ? w->block[0].input : w->last;
+    embedding_forward(w->embedded != NULL ? w->embedded : input, &rows,
+                      weights(pass, PART_TOKEN_EMBEDDING), place_table(pass),
+                      weights(pass, PART_SEGMENT_EMBEDDING));
+    if (w->embedded != NULL) {
+        const PassNorm norm = embedding_norm(w);
+        pass_norm(pass, &norm, input);
+    }
+    if (pass_drops(w, c->dropout_embedding)) {
+        w->masks.rate = c->dropout_embedding;
+        dropout_apply(input, input, &w->masks, SITE_EMBEDDING, pass->rows, c->width);
     }
 }
 
@@ -216,7 +234,7 @@ void pass_forward(const Model *model, Workspace *w, const Batch *batch) {
         packed_update(w->packed, model);
     }
     Pass pass = pass_of(model, NULL, w, batch->tokens);
-    pass_embed(&pass, batch->id);
+    pass_embed(&pass, batch->id, batch->segment);
     for (; pass.layer < w->config.layers; pass.layer++) {
         block_forward(&pass, block_output(w, pass.layer));
     }

@@ -43,7 +43,7 @@ void generator_pass(Generator *g, const Model *model, size_t n) {
     CHECK(n <= g->pass_rows);
     Workspace *w = g->trunk;
     Pass pass = pass_of(model, NULL, w, n);
-    pass_embed(&pass, g->id);
+    pass_embed(&pass, g->id, NULL);
     for (; pass.layer < w->config.layers; pass.layer++) {
         const BlockActivations *a = &w->block[pass.layer];
         block_project(&pass);

@@ -34,11 +34,19 @@ static size_t choose(Workspace *w, const Batch *batch, const size_t *row, size_t
     return m;
 }
 
+/* What the LM head reads of the m chosen rows. */
+static const float *lm_input(const Model *model, Workspace *w, size_t m) {
+    const Pass pass = pass_of(model, NULL, w, m);
+    matrix_gather(w->gathered, w->hidden, w->chosen, m, w->config.width);
+    return head_layer_forward(&pass, &w->transform, w->gathered);
+}
+
 /* Logits of the m chosen rows and what follows from them. */
 static void logits_forward(const Model *model, Workspace *w, size_t m, bool entropy, bool correct) {
     const ModelConfig *c = &w->config;
     Part head = lm_head_part(c);
-    matrix_gather(w->gathered, w->hidden, w->chosen, m, c->width);
+    const MatrixFinish finish = {.bias = part_weights(model, w, PART_LM_BIAS, 0),
+                                 .width = c->vocabulary};
     product_run(&(Product){
         .type = w->plan.type,
         .tb = TRANSPOSED,
@@ -46,13 +54,15 @@ static void logits_forward(const Model *model, Workspace *w, size_t m, bool entr
         .n = c->vocabulary,
         .k = c->width,
         .alpha = 1 / w->temperature,
-        .a = w->gathered,
+        .a = lm_input(model, w, m),
         .lda = c->width,
         .b = part_weights(model, w, head, 0),
         .ldb = c->width,
         .packed = packed_part(w->packed, head, 0, PACK_HEAD_FORWARD),
         .c = w->logits,
         .ldc = c->vocabulary,
+        .finish = finish.bias != NULL ? finish_bias : NULL,
+        .context = &finish,
     });
     logprob_forward(w->value.logprob, entropy ? w->value.entropy : NULL,
                     correct ? w->value.correct : NULL, w->lse, w->logits, w->target, m,
@@ -60,7 +70,8 @@ static void logits_forward(const Model *model, Workspace *w, size_t m, bool entr
 }
 
 /* dhead += scale dlogits^T x, of the m chosen rows */
-static void head_weight_gradient(const Workspace *w, float *dhead, size_t m, float scale) {
+static void head_weight_gradient(const Workspace *w, float *dhead, const float *x, size_t m,
+                                 float scale) {
     size_t width = w->config.width, vocabulary = w->config.vocabulary;
     product_run(&(Product){
         .type = w->plan.type,
@@ -72,7 +83,7 @@ static void head_weight_gradient(const Workspace *w, float *dhead, size_t m, flo
         .beta = 1,
         .a = w->logits,
         .lda = vocabulary,
-        .b = w->gathered,
+        .b = x,
         .ldb = width,
         .c = dhead,
         .ldc = width,
@@ -87,9 +98,15 @@ static void logits_backward(const Model *model, Gradients *gradients, Workspace 
     Part head = lm_head_part(c);
     logprob_backward(w->logits, w->lse, w->value.entropy, w->gradient.logprob,
                      entropy ? w->gradient.entropy : NULL, w->target, m, c->vocabulary);
+    bool transformed = w->transform.inner != NULL;
     float *dhead = part_gradient(model, gradients, w, head, 0);
     if (dhead != NULL) {
-        head_weight_gradient(w, dhead, m, scale);
+        const float *x = transformed ? w->transform.normed : w->gathered;
+        head_weight_gradient(w, dhead, x, m, scale);
+    }
+    float *dbias = part_gradient(model, gradients, w, PART_LM_BIAS, 0);
+    if (dbias != NULL) {
+        matrix_column_sum(dbias, w->logits, m, c->vocabulary);
     }
     product_run(&(Product){
         .type = w->plan.type,
@@ -102,30 +119,65 @@ static void logits_backward(const Model *model, Gradients *gradients, Workspace 
         .b = part_weights(model, w, head, 0),
         .ldb = c->width,
         .packed = packed_part(w->packed, head, 0, PACK_HEAD_BACKWARD),
-        .c = w->gathered,
+        .c = transformed ? w->transform.d : w->gathered,
         .ldc = c->width,
     });
-    matrix_scatter_add(w->dnarrow, w->gathered, w->chosen, m, c->width);
+    if (transformed) {
+        const Pass pass = pass_of(model, gradients, w, m);
+        head_layer_backward(&pass, &w->transform, w->gathered);
+    }
+    matrix_scatter_add(w->dnarrow, transformed ? w->transform.d : w->gathered, w->chosen, m,
+                       c->width);
 }
 
-/* score [m, labels] of the rows of x [m, C]. The score head is FP32 always: it is narrow. */
+/* score [m, labels] of the rows of x [m, C], m at most a chunk where there is a pooler. The score head is
+ * FP32 always: it is narrow. */
 static void scores_forward(const Model *model, Workspace *w, float *score, const float *x,
                            size_t m) {
     size_t width = w->config.width, labels = w->config.labels;
-    gemm(PLAIN, TRANSPOSED, m, labels, width, 1, x, width, part_weights(model, w, PART_SCORE, 0),
-         width, 0, score, labels);
+    const Pass pass = pass_of(model, NULL, w, m);
+    const MatrixFinish finish = {.bias = part_weights(model, w, PART_SCORE_BIAS, 0),
+                                 .width = labels};
+    product_run(&(Product){
+        .tb = TRANSPOSED,
+        .m = m,
+        .n = labels,
+        .k = width,
+        .alpha = 1,
+        .a = head_layer_forward(&pass, &w->pooler, x),
+        .lda = width,
+        .b = part_weights(model, w, PART_SCORE, 0),
+        .ldb = width,
+        .c = score,
+        .ldc = labels,
+        .finish = finish.bias != NULL ? finish_bias : NULL,
+        .context = &finish,
+    });
 }
 
+/* Of the live rows [first, first + m). */
 static void scores_backward(const Model *model, Gradients *gradients, Workspace *w,
                             const float *dscore, size_t first, size_t m) {
     size_t width = w->config.width, labels = w->config.labels;
+    const Pass pass = pass_of(model, gradients, w, m);
+    const float *hidden = w->hidden + first * width;
+    const float *x = head_layer_forward(&pass, &w->pooler, hidden);
+    float *dhidden = w->dnarrow + first * width;
+    bool pooled = w->pooler.inner != NULL;
     float *dhead = part_gradient(model, gradients, w, PART_SCORE, 0);
+    float *dbias = part_gradient(model, gradients, w, PART_SCORE_BIAS, 0);
     if (dhead != NULL) {
-        gemm(TRANSPOSED, PLAIN, labels, width, m, 1, dscore, labels, w->hidden + first * width,
-             width, 1, dhead, width);
+        gemm(TRANSPOSED, PLAIN, labels, width, m, 1, dscore, labels, x, width, 1, dhead, width);
+    }
+    if (dbias != NULL) {
+        matrix_column_sum(dbias, dscore, m, labels);
     }
     gemm(PLAIN, PLAIN, m, width, labels, 1, dscore, labels, part_weights(model, w, PART_SCORE, 0),
-         width, 1, w->dnarrow + first * width, width);
+         width, pooled ? 0 : 1, pooled ? w->pooler.d : dhidden, width);
+    if (pooled) {
+        head_layer_backward(&pass, &w->pooler, hidden);
+        matrix_accumulate(dhidden, w->pooler.d, m * width);
+    }
 }
 
 static void clear(float *x, size_t n) {
@@ -182,7 +234,7 @@ static void prepare_outputs(const Workspace *w, const Batch *batch, const PerTok
 /* Scores of all live rows, 0 elsewhere. */
 static void hand_out_scores(const Model *model, Workspace *w, const Batch *batch, float *score) {
     size_t labels = w->config.labels, n = w->lives, chunk = chunk_size(w, n);
-    if (n == batch->tokens) {
+    if (n == batch->tokens && w->pooler.inner == NULL) {
         scores_forward(model, w, score, w->hidden, n);
         return;
     }
@@ -201,7 +253,7 @@ static void hand_out_scores(const Model *model, Workspace *w, const Batch *batch
 static void take_scores(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch,
                         const float *dscore) {
     size_t labels = w->config.labels, n = w->lives, chunk = chunk_size(w, n);
-    if (n == batch->tokens) {
+    if (n == batch->tokens && w->pooler.inner == NULL) {
         scores_backward(model, gradients, w, dscore, 0, n);
         return;
     }

@@ -32,6 +32,14 @@ typedef struct BlockActivations {
     float *sum;           /* [N, C] what the last norm of a NORM_BEHIND block reads; else NULL */
 } BlockActivations;
 
+/* A dense layer between hidden state and head, of the rows of a chunk: a transform before the LM head, a
+ * pooler before the score head. All [chunk, C]; NULL where the family has no such layer. */
+typedef struct HeadLayer {
+    float *inner, *active; /* before and behind the activation */
+    float *normed, *mean, *rstd;
+    float *d; /* in backward: the gradient of what the layer gave, then of what it read */
+} HeadLayer;
+
 /* Where dropout strikes; blocks follow each other, see dropout_site. */
 enum { SITE_EMBEDDING, SITE_BLOCKS };
 enum { SITE_ATTENTION_OUT, SITE_MLP_OUT, SITE_HEADS /* and as many as there are heads */ };
@@ -61,6 +69,8 @@ struct Workspace {
     Attention attention;
     Dropout masks;
 
+    float *embedded; /* [N, C] before the embedding's norm; NULL: there is none */
+    float *embedded_mean, *embedded_rstd; /* [N] */
     BlockActivations *block; /* [L] */
     size_t kept;             /* blocks from here on keep their activations */
     float *last;             /* [N, C] the residual stream after the last block */
@@ -86,6 +96,7 @@ struct Workspace {
     int32_t *target;                      /* [chunk] */
     float *logits;                        /* [chunk, V] */
     float *gathered;                      /* [chunk, C] */
+    HeadLayer transform, pooler;
     float *lse;                           /* [chunk] */
     PerToken value, gradient;             /* [chunk], of the chosen rows */
     PerToken chunk_value, chunk_gradient; /* [chunk], of all rows, for a RowLoss */
@@ -120,10 +131,11 @@ typedef struct PassNorm {
     float *mean, *rstd;
 } PassNorm;
 
-/* The norms of the block in work, and the final one. */
+/* The norms of the block in work, and those around the blocks. */
 PassNorm first_norm(const Pass *pass);
 PassNorm second_norm(const Pass *pass);
 PassNorm final_norm(const Workspace *w);
+PassNorm embedding_norm(const Workspace *w);
 Norm norm_kernel(const Pass *pass, const PassNorm *norm);
 void pass_norm(const Pass *pass, const PassNorm *norm, float *y);
 
@@ -131,7 +143,7 @@ void pass_norm(const Pass *pass, const PassNorm *norm, float *y);
  *   ids to the first block's input; a block's queries, keys and values from its input; the rest of the
  *   block (of the pass's rows, which lie at the front of input and attention) to `output`; the final
  *   hidden state, normed or not. */
-void pass_embed(const Pass *pass, const int32_t *id);
+void pass_embed(const Pass *pass, const int32_t *id, const uint8_t *segment);
 void block_project(const Pass *pass);
 void block_finish(const Pass *pass, const float *input, const float *attention, float *output);
 void pass_finish(const Pass *pass);
@@ -158,6 +170,11 @@ const AdapterPass *pass_adapter(const Model *model, const Workspace *w);
 bool pass_drops(const Workspace *w, float rate);
 /* The trunk's backward: from the gradient of w->hidden, in w->dnarrow, to the slab. */
 void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch);
+
+/* The layer of x, of pass->rows rows of a chunk: what it gives, or x where there is none. */
+const float *head_layer_forward(const Pass *pass, HeadLayer *layer, const float *x);
+/* Follows it: from layer->d to layer->d, adding the gradients of the layer's parts. */
+void head_layer_backward(const Pass *pass, HeadLayer *layer, const float *x);
 
 void head_forward(const Model *model, Workspace *w, const Batch *batch, const PerToken *out);
 /* Fills w->dnarrow and adds the heads' gradients. */

@@ -132,6 +132,11 @@ static void lay_out_trunk(Workspace *w, size_t n) {
         w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
         w->dbranch = c->parallel ? floats(w, n, c->width) : NULL;
     }
+    if (has_part(w, PART_EMBEDDING_NORM_WEIGHT)) {
+        w->embedded = floats(w, n, c->width);
+        w->embedded_mean = floats(w, n, 1);
+        w->embedded_rstd = floats(w, n, 1);
+    }
     w->block = take(w, c->layers, sizeof *w->block);
     for (size_t l = 0; l < c->layers && training; l++) {
         BlockActivations a = {0};
@@ -172,6 +177,19 @@ static void lay_out_per_token(Workspace *w, PerToken *p, size_t n) {
                     .correct = floats(w, n, 1)};
 }
 
+static HeadLayer lay_out_head_layer(Workspace *w, Part part) {
+    size_t n = w->chunk, width = w->config.width;
+    if (!has_part(w, part)) {
+        return (HeadLayer){0};
+    }
+    return (HeadLayer){.inner = floats(w, n, width),
+                       .active = floats(w, n, width),
+                       .normed = floats(w, n, width),
+                       .mean = floats(w, n, 1),
+                       .rstd = floats(w, n, 1),
+                       .d = floats(w, n, width)};
+}
+
 static void lay_out_head(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
     size_t rows = largest(CHUNK_BYTES / sizeof(float) / c->vocabulary, CHUNK_MINIMUM);
@@ -186,6 +204,8 @@ static void lay_out_head(Workspace *w, size_t n) {
     lay_out_per_token(w, &w->gradient, w->chunk);
     lay_out_per_token(w, &w->chunk_value, w->chunk);
     lay_out_per_token(w, &w->chunk_gradient, w->chunk);
+    w->transform = lay_out_head_layer(w, PART_TRANSFORM_WEIGHT);
+    w->pooler = lay_out_head_layer(w, PART_POOLER_WEIGHT);
 }
 
 /* Of as many positions as the batch can have. */
@@ -292,7 +312,7 @@ void workspace_free(Workspace *w) {
 }
 
 void workspace_set_temperature(Workspace *w, float temperature) {
-    CHECK(temperature > 0);
+    CHECK(temperature > 0 && (temperature == 1 || !has_part(w, PART_LM_BIAS)));
     w->temperature = temperature;
 }
 
@@ -382,6 +402,7 @@ void pass_begin(Workspace *w, const Batch *batch) {
         }
         CHECK(position + (end - begin) <= w->config.context);
         for (size_t t = begin; t < end; t++) {
+            CHECK(batch->segment[t] == 0 || batch->segment[t] < w->config.segments);
             w->position[t] = (uint32_t)(position + (t - begin));
             w->stream[t] = random.stream;
         }

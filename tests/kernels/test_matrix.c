@@ -122,31 +122,43 @@ static void test_sums_and_rows(void **state) {
 
 static void test_embedding(void **state) {
     (void)state;
-    enum { N = 50, V = 9, T = 12 };
-    static float token[V * WIDTH], place[T * WIDTH], dtoken[2][V * WIDTH], dplace[2][T * WIDTH];
+    enum { N = 50, V = 9, T = 12, K = 3 };
+    static float token[V * WIDTH], place[T * WIDTH], kind[K * WIDTH];
+    static float dtoken[2][V * WIDTH], dplace[2][T * WIDTH], dkind[2][K * WIDTH];
     int32_t id[N];
     uint32_t position[N];
+    uint8_t segment[N];
     fill(token, V * WIDTH, 10);
     fill(place, T * WIDTH, 11);
+    fill(kind, K * WIDTH, 12);
     for (size_t t = 0; t < N; t++) {
         id[t] = (int32_t)(t * t % V);
         position[t] = (uint32_t)(t % T);
+        segment[t] = (uint8_t)(t / 7 % K);
     }
-    embedding_forward(y, id, position, token, place, N, WIDTH);
+    const EmbeddingRows rows = {id, position, segment, N, WIDTH};
+    embedding_forward(y, &rows, token, NULL, NULL);
+    for (size_t t = 0; t < N; t++) {
+        assert_memory_equal(y + t * WIDTH, token + (size_t)id[t] * WIDTH, WIDTH * sizeof *y);
+    }
+    embedding_forward(y, &rows, token, place, kind);
     memset(dtoken, 0, sizeof dtoken);
     memset(dplace, 0, sizeof dplace);
-    embedding_backward(dtoken[0], dplace[0], id, position, dy, N, WIDTH);
-    embedding_backward(NULL, NULL, id, position, dy, N, WIDTH);
+    memset(dkind, 0, sizeof dkind);
+    embedding_backward(&rows, dtoken[0], dplace[0], dkind[0], dy);
+    embedding_backward(&rows, NULL, NULL, NULL, dy);
     for (size_t t = 0; t < N; t++) {
         for (size_t c = 0; c < WIDTH; c++) {
-            assert_true(y[t * WIDTH + c] ==
-                        token[(size_t)id[t] * WIDTH + c] + place[position[t] * WIDTH + c]);
+            float sum = token[(size_t)id[t] * WIDTH + c] + place[position[t] * WIDTH + c];
+            assert_true(y[t * WIDTH + c] == sum + kind[segment[t] * WIDTH + c]);
+            dkind[1][segment[t] * WIDTH + c] += dy[t * WIDTH + c];
             dtoken[1][(size_t)id[t] * WIDTH + c] += dy[t * WIDTH + c];
             dplace[1][position[t] * WIDTH + c] += dy[t * WIDTH + c];
         }
     }
     assert_memory_equal(dtoken[0], dtoken[1], sizeof dtoken[0]);
     assert_memory_equal(dplace[0], dplace[1], sizeof dplace[0]);
+    assert_memory_equal(dkind[0], dkind[1], sizeof dkind[0]);
 }
 
 /* Masked rows are the row kernel's, by stream and position, not by place. */
