@@ -19,6 +19,8 @@
 static const Option rows[] = {
     {"model.path", OPTION_STRING, AT(model), "null",
      .help = "Model folder (config.json, model.safetensors, tokenizer.json, layout.json)."},
+    {"tokenizer.path", OPTION_STRING, AT(tokenizer), "null",
+     .help = "Folder or file of the tokenizer; null: the model folder's."},
     {"data.files", OPTION_STRINGS, AT(data.files), "[]",
      .help = "Files with the records: CSV, TSV, JSON, JSON lines; .gz alike."},
     {"data.root", OPTION_STRING, AT(data.root), "null",
@@ -50,6 +52,7 @@ static const Option rows[] = {
 
 const OptionFlag tool_flags[] = {
     {"--model", 'm', "model.path", "DIR"},
+    {"--tokenizer", 0, "tokenizer.path", "PATH"},
     {"--data", 'd', "data.files", "FILE"},
     {"--output", 'o', "output", "FILE"},
     {"--threads", 't', "compute.threads", "N"},
@@ -107,7 +110,8 @@ bool tool_open(Tool *tool, const ToolConfig *config, int head, Error *err) {
         !model_load(&tool->model, config->model, head, 0, NULL, err)) {
         return false;
     }
-    tool->tokenizer = tokenizer_load(config->model, err);
+    tool->tokenizer =
+        tokenizer_load(config->tokenizer == NULL ? config->model : config->tokenizer, err);
     bool ok = tool->tokenizer != NULL && open_layout(&tool->layout, config, err);
     if (ok && tokenizer_vocabulary(tool->tokenizer) > tool->model.config.vocabulary) {
         ok = error_set(

@@ -20,7 +20,7 @@
 
 /* A program's own configuration begins with this. */
 typedef struct ToolConfig {
-    char *model, *output;
+    char *model, *tokenizer, *output;
     struct {
         char *root, *format;
         StringList files;
