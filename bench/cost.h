@@ -2,9 +2,9 @@
  *
  * What a pass cannot do without, in multiplications and additions: the analytic floors of the tables.
  *
- * Linear layers take 2 (4 C^2 + 2 C F) a token and layer, causal attention 4 C for each key that a token
- * sees, the head 2 C V for each row with a target. Backward takes twice as much. Norms, activations and
- * softmax are not counted.
+ * Linear layers take twice their weights a token, attention 4 H D for each key that a token sees, the head
+ * 2 C V for each row with a target; in the last block what lies behind attention has the rows that are read.
+ * Backward takes twice as much. Norms, activations and softmax are not counted.
  */
 #ifndef RLHF_BENCH_COST_H
 #define RLHF_BENCH_COST_H
