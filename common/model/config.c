@@ -33,6 +33,11 @@ bool config_not_computed(const ConfigSource *source, const char *key, const char
 
 static void set(ModelConfig *config, const ConfigKey *key, double value) {
     char *at = (char *)config + key->offset;
+    if (key->offset == offsetof(ModelConfig, context)) {
+        double first = (double)config->first_position;
+        config->context = value > first ? (size_t)(value - first) : 0;
+        return;
+    }
     switch (key->kind) {
     case CONFIG_SIZE:
         *(size_t *)(void *)at = (size_t)value;
@@ -255,6 +260,8 @@ static bool head_read(ModelConfig *config, const ConfigSource *source, Error *er
     if (name_is(name, family->lm_architecture) || name_is(name, family->trunk_architecture) ||
         name_is(name, "AutoModelForCausalLMWithValueHead")) {
         config->head = HEAD_LM;
+    } else if (family->both_architecture != NULL && name_is(name, family->both_architecture)) {
+        model_config_set_head(config, HEAD_BOTH, 2);
     } else if (name_is(name, family->score_architecture) || is_reward_architecture(name)) {
         config->head = HEAD_SCORES;
     } else {
@@ -337,6 +344,20 @@ static bool labels_read(ModelConfig *config, const ConfigSource *source, Error *
     return true;
 }
 
+/* A file counts the rows of the position table, which has some before the first token's. */
+static bool positions_read(ModelConfig *config, const ConfigSource *source, bool fresh,
+                           Error *err) {
+    if (config->pad < 0 || (size_t)config->pad >= config->vocabulary) {
+        return config_refuse(source, "pad_token_id", "an id of the vocabulary", err);
+    }
+    size_t first = (size_t)config->pad + 1;
+    if (!fresh) {
+        config->context = config->context > first ? config->context - first : 0;
+    }
+    config->first_position = first;
+    return true;
+}
+
 static bool keys_read(ModelConfig *config, const ConfigSource *source, bool fresh, Error *err) {
     const ModelFamily *family = config->family;
     for (size_t i = 0; i < family->keys; i++) {
@@ -348,6 +369,9 @@ static bool keys_read(ModelConfig *config, const ConfigSource *source, bool fres
             return false;
         }
         set(config, &family->key[i], value);
+    }
+    if (family->positions_behind_pad && !positions_read(config, source, fresh, err)) {
+        return false;
     }
     for (size_t i = 0; i < family->keys; i++) {
         set(config, &family->key[i],

@@ -28,6 +28,9 @@ double config_meaning(const ModelConfig *config, const ConfigKey *key, double va
 bool config_key_value(const ModelFamily *family, const ConfigSource *source, const ConfigKey *key,
                       double *value, Error *err);
 
+/* Whether both heads of a HEAD_BOTH model are in one file, as the family's both_architecture has it. */
+bool config_heads_together(const ModelConfig *config);
+
 /* The names of the family's activations, NULL-terminated. */
 const ActivationName *config_activations(const ModelFamily *family);
 

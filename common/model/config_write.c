@@ -11,6 +11,9 @@
 
 double config_get(const ModelConfig *config, const ConfigKey *key) {
     const char *at = (const char *)config + key->offset;
+    if (key->offset == offsetof(ModelConfig, context)) {
+        return (double)mem_add(config->context, config->first_position); /* rows of the table */
+    }
     switch (key->kind) {
     case CONFIG_SIZE:
         return (double)*(const size_t *)(const void *)at;
@@ -173,7 +176,8 @@ static bool scores_write(const ModelConfig *config, cJSON *json, Error *err) {
                                                                  : 0;
     bool ok = labels_write(config, json, err) &&
               config_put(json, "num_labels", cJSON_CreateNumber((double)config->labels), err) &&
-              config_put(json, "pad_token_id", id_item(pad), err);
+              (config->family->positions_behind_pad ||
+               config_put(json, "pad_token_id", id_item(pad), err));
     if (ok && config->regression) {
         ok = config_put(json, "problem_type", cJSON_CreateString("regression"), err);
     } else if (ok && config->labels > 1) {
@@ -183,6 +187,11 @@ static bool scores_write(const ModelConfig *config, cJSON *json, Error *err) {
     return ok &&
            (config->labels > 1 ||
             config_put(json, "reward_bias", cJSON_CreateNumber(decimal(config->reward_bias)), err));
+}
+
+bool config_heads_together(const ModelConfig *config) {
+    return config->head == HEAD_BOTH && config->family->both_architecture != NULL &&
+           config->labels == 2;
 }
 
 static bool tree_write(const char *folder, const char *name, const cJSON *tree, Error *err) {
@@ -220,8 +229,9 @@ bool config_write_as(const ModelConfig *config, const char *folder, const char *
     if (json == NULL) {
         return error_set(err, ERROR_OS, "out of memory writing a model's configuration");
     }
-    const char *name =
-        config->head == HEAD_SCORES ? family->score_architecture : family->lm_architecture;
+    const char *name = config->head == HEAD_SCORES     ? family->score_architecture
+                       : config_heads_together(config) ? family->both_architecture
+                                                       : family->lm_architecture;
     bool ok = config_put(json, "architectures", cJSON_CreateStringArray(&name, 1), err) &&
               config_put(json, "model_type", cJSON_CreateString(family->name), err) &&
               keys_write(config, dtype, json, err);

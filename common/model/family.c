@@ -9,6 +9,7 @@
 static const ModelFamily *const families[] = {
     &family_gpt2,  &family_openai_gpt, &family_gpt_neo, &family_gpt_neox,
     &family_llama, &family_mistral,    &family_qwen2,   &family_qwen3,
+    &family_bert,  &family_distilbert, &family_roberta,
 };
 
 const ModelFamily *family_at(size_t i) {
@@ -58,6 +59,10 @@ bool family_has_row(const ModelConfig *config, const TensorRow *row) {
         return config->head_norm;
     case IF_SEGMENTS:
         return config->segments > 0;
+    case IF_SCORES_ALONE:
+        return config->head == HEAD_SCORES;
+    case IF_SCORES_BESIDE:
+        return config->head == HEAD_BOTH;
     }
     return false;
 }

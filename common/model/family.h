@@ -78,7 +78,9 @@ typedef enum TensorCondition {
     IF_OUT_BIAS,
     IF_INNER_BIAS,
     IF_HEAD_NORM,
-    IF_SEGMENTS, /* segments > 0 */
+    IF_SEGMENTS,      /* segments > 0 */
+    IF_SCORES_ALONE,  /* HEAD_SCORES */
+    IF_SCORES_BESIDE, /* HEAD_BOTH */
 } TensorCondition;
 
 /* How a file holds a tensor whose order in memory differs. */
@@ -192,6 +194,8 @@ typedef struct ModelFamily {
     const char *name;               /* model_type of config.json */
     const char *lm_architecture;    /* GPT2LMHeadModel */
     const char *score_architecture; /* GPT2ForSequenceClassification */
+    const char *both_architecture;  /* BertForPreTraining, of two scores; NULL: the score head of a
+                                       HEAD_BOTH model lies in a file of its own */
     const char *trunk_architecture; /* GPT2Model: no head but a tied one */
     const char *trunk;              /* prefix of the trunk's names; files of a bare trunk lack it */
     BlockOptions block;
@@ -200,8 +204,9 @@ typedef struct ModelFamily {
     const ConfigFixed *fixed;
     size_t fixed_keys;
     const ActivationName *activation; /* NULL-terminated; NULL: the names of most families */
-    const char *old_context; /* another name of the context's key, written beside it for older
+    const char *old_context;   /* another name of the context's key, written beside it for older
                                          programs; or NULL */
+    bool positions_behind_pad; /* row pad + 1 of the position table is that of the first token */
     RopeKeys rope;
     const ConfigHook *windows; /* NULL: no layer is local */
     size_t inner_factor;       /* F = inner_factor * C when config.json does not say; 0: it says */
@@ -212,7 +217,8 @@ typedef struct ModelFamily {
 } ModelFamily;
 
 extern const ModelFamily family_gpt2, family_openai_gpt, family_gpt_neo, family_gpt_neox,
-    family_llama, family_mistral, family_qwen2, family_qwen3;
+    family_llama, family_mistral, family_qwen2, family_qwen3, family_bert, family_distilbert,
+    family_roberta;
 
 /* NULL if no family has this model_type. family_at(i) lists them; NULL past the end. */
 const ModelFamily *family_find(const char *model_type);

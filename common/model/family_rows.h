@@ -14,11 +14,10 @@
     { part, scope, name, {size, EXTENT_NONE}, INIT_ONES, false, condition, STORED_AS_IS }
 #define BIAS(part, scope, name, size, condition)                                                   \
     { part, scope, name, {size, EXTENT_NONE}, INIT_ZEROS, false, condition, STORED_AS_IS }
-/* The score head of most families. */
-#define SCORE(name)                                                                                \
+#define SCORE(name, condition)                                                                     \
     {                                                                                              \
         PART_SCORE, SCOPE_SCORE_HEAD, name, {EXTENT_LABELS, EXTENT_WIDTH}, INIT_SCORE, true,       \
-            ALWAYS, STORED_AS_IS                                                                   \
+            condition, STORED_AS_IS                                                                \
     }
 
 /* Rows that Llama's relatives have in common (llama.c). */

@@ -55,7 +55,7 @@ static const TensorRow tensors[] = {
     BIAS(PART_FINAL_NORM_BIAS, SCOPE_FINAL, "ln_f.bias", EXTENT_WIDTH, ALWAYS),
     WEIGHT(PART_LM_HEAD, SCOPE_LM_HEAD, "lm_head.weight", EXTENT_VOCABULARY, EXTENT_WIDTH,
            IF_UNTIED),
-    SCORE("score.weight"),
+    SCORE("score.weight", ALWAYS),
 };
 
 static const char *const ignored[] = {"h.%zu.attn.attention.bias",

@@ -63,7 +63,7 @@ static const TensorRow tensors[] = {
     BIAS(PART_FINAL_NORM_BIAS, SCOPE_FINAL, "final_layer_norm.bias", EXTENT_WIDTH, ALWAYS),
     WEIGHT(PART_LM_HEAD, SCOPE_LM_HEAD, "embed_out.weight", EXTENT_VOCABULARY, EXTENT_WIDTH,
            IF_UNTIED),
-    SCORE("score.weight"),
+    SCORE("score.weight", ALWAYS),
 };
 
 static const char *const ignored[] = {

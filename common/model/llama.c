@@ -64,7 +64,7 @@ const TensorRow llama_tensors[LLAMA_TENSORS] = {
     GAIN(PART_FINAL_NORM_WEIGHT, SCOPE_FINAL, "norm.weight", EXTENT_WIDTH, ALWAYS),
     WEIGHT(PART_LM_HEAD, SCOPE_LM_HEAD, "lm_head.weight", EXTENT_VOCABULARY, EXTENT_WIDTH,
            IF_UNTIED),
-    SCORE("score.weight"),
+    SCORE("score.weight", ALWAYS),
 };
 
 const char *const llama_ignored[] = {"layers.%zu.self_attn.rotary_emb.inv_freq",

@@ -54,7 +54,7 @@ static const TensorRow tensors[] = {
     BIAS(PART_NORM2_BIAS, SCOPE_BLOCK, "h.%zu.ln_2.bias", EXTENT_WIDTH, ALWAYS),
     WEIGHT(PART_LM_HEAD, SCOPE_LM_HEAD, "lm_head.weight", EXTENT_VOCABULARY, EXTENT_WIDTH,
            IF_UNTIED),
-    SCORE("score.weight"),
+    SCORE("score.weight", ALWAYS),
 };
 
 static const char *const ignored[] = {"h.%zu.attn.bias", "position_ids", NULL};

@@ -154,9 +154,9 @@ bool model_share(Model *to, const Model *from, const ModelConfig *config, Error 
     for (size_t i = 0; i < to->parameters; i++) {
         const Parameter *parameter = &to->parameter[i];
         const Parameter *source = parameter->own ? NULL : model_find(from, parameter->name);
-        CHECK(parameter->own || (source != NULL && !source->own &&
-                                 source->offset == parameter->offset &&
-                                 source->count == parameter->count));
+        CHECK(parameter->own ||
+              (source != NULL && !source->own && source->offset == parameter->offset &&
+               source->count == parameter->count));
     }
     to->data = from->data;
     to->borrowed = true;
@@ -250,14 +250,28 @@ void model_initialize(Model *model, uint64_t seed) {
     model_touch(model);
 }
 
+static bool all_zero(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] != 0.0f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
-    size_t i = family_index(&model->config, PART_SCORE, 0);
-    CHECK(!model->mapped && i != SIZE_MAX);
-    if (zero) {
-        memset(parameter_data(model, &model->parameter[i]), 0,
-               model->parameter[i].count * sizeof(float));
-    } else {
-        initialize(model, i, seed);
+    CHECK(!model->mapped && family_index(&model->config, PART_SCORE, 0) != SIZE_MAX);
+    for (size_t i = 0; i < family_parameters(&model->config); i++) {
+        int layer;
+        const TensorRow *row = family_row(&model->config, i, &layer);
+        const Parameter *parameter = &model->parameter[i];
+        float *data = parameter_data(model, parameter);
+        if (row->part == PART_SCORE && zero) {
+            memset(data, 0, parameter->count * sizeof(float));
+        } else if (row->part == PART_SCORE || row->part == PART_SCORE_BIAS ||
+                   (row->part == PART_POOLER_WEIGHT && all_zero(data, parameter->count))) {
+            initialize(model, i, seed);
+        }
     }
     model->config.reward_bias = 0.0f;
     model_touch(model);

@@ -91,7 +91,8 @@ static bool is_quantized(const char *name) {
 static const TensorRow *head_row(const ModelFamily *family, const char *name) {
     for (size_t i = 0; i < family->tensors; i++) {
         const TensorRow *row = &family->tensor[i];
-        if (row->scope >= SCOPE_LM_HEAD && strcmp(row->name, name) == 0) {
+        if (row->scope >= SCOPE_LM_HEAD && (strcmp(row->name, name) == 0 ||
+                                            strcmp(without(row->name, family->trunk), name) == 0)) {
             return row;
         }
     }
@@ -111,30 +112,71 @@ static size_t parameter_named(const Model *model, const char *name) {
     return i;
 }
 
-NameKind tensor_name_find(const Model *model, const char *name, size_t *parameter) {
+/* The parameter of a part, or if the model has none `other`. */
+static NameKind part_name(const Model *model, Part part, NameKind kind, NameKind other,
+                          size_t *parameter) {
+    *parameter = family_index(&model->config, part, 0);
+    return *parameter != SIZE_MAX ? kind : other;
+}
+
+static const TensorRow *part_row(const ModelFamily *family, Part part) {
+    for (size_t i = 0; i < family->tensors; i++) {
+        if (family->tensor[i].part == part) {
+            return &family->tensor[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether the name is the bias of the LM head's matrix where the family keeps it under another name. */
+static bool is_head_bias(const ModelFamily *family, const char *name) {
+    const TensorRow *head = part_row(family, PART_LM_HEAD);
+    size_t n = strlen(head->name) - strlen("weight");
+    return part_row(family, PART_LM_BIAS) != NULL && strncmp(name, head->name, n) == 0 &&
+           strcmp(name + n, "bias") == 0;
+}
+
+/* A tensor of a head that the model does not have, or has under another name. */
+static NameKind head_name(const Model *model, const char *name, size_t *parameter) {
     const ModelConfig *config = &model->config;
-    const ModelFamily *family = config->family;
-    Name own = spelled(name);
-    *parameter = parameter_named(model, own.text);
-    if (*parameter == model->parameters && is_value_head(model, own.text, "weight")) {
-        *parameter = family_index(config, PART_SCORE, 0);
-        return *parameter == SIZE_MAX ? NAME_SCORE_HEAD : NAME_PARAMETER;
+    const TensorRow *row = head_row(config->family, name);
+    bool lm_head =
+        strcmp(name, "lm_head.weight") == 0 || (row != NULL && row->part == PART_LM_HEAD);
+    if (lm_head && config->head == HEAD_SCORES) {
+        return NAME_LM_HEAD;
     }
-    if (*parameter == model->parameters && strcmp(own.text, "lm_head.weight") == 0) {
-        *parameter = family_index(config, PART_LM_HEAD, 0);
-        return *parameter == SIZE_MAX ? NAME_LM_HEAD : NAME_PARAMETER;
+    if (lm_head) {
+        return config->tied
+                   ? part_name(model, PART_TOKEN_EMBEDDING, NAME_DUPLICATE, NAME_UNKNOWN, parameter)
+                   : part_name(model, PART_LM_HEAD, NAME_PARAMETER, NAME_UNKNOWN, parameter);
     }
-    if (*parameter < model->parameters) {
-        return NAME_PARAMETER;
-    }
-    const TensorRow *row = head_row(family, own.text);
     if (row != NULL) {
         return row->scope == SCOPE_LM_HEAD ? NAME_LM_HEAD : NAME_SCORE_HEAD;
     }
-    if (is_value_head(model, own.text, "bias")) {
-        return NAME_SCORE_BIAS;
+    if (is_head_bias(config->family, name)) {
+        return part_name(model, PART_LM_BIAS, NAME_DUPLICATE, NAME_LM_HEAD, parameter);
     }
-    if (is_buffer(family, without(own.text, family->trunk), config->layers)) {
+    if (is_value_head(model, name, "weight")) {
+        return part_name(model, PART_SCORE, NAME_PARAMETER, NAME_SCORE_HEAD, parameter);
+    }
+    if (is_value_head(model, name, "bias")) {
+        return part_name(model, PART_SCORE_BIAS, NAME_PARAMETER, NAME_SCORE_BIAS, parameter);
+    }
+    return NAME_UNKNOWN;
+}
+
+NameKind tensor_name_find(const Model *model, const char *name, size_t *parameter) {
+    const ModelFamily *family = model->config.family;
+    Name own = spelled(name);
+    *parameter = parameter_named(model, own.text);
+    if (*parameter < model->parameters) {
+        return NAME_PARAMETER;
+    }
+    NameKind kind = head_name(model, own.text, parameter);
+    if (kind != NAME_UNKNOWN) {
+        return kind;
+    }
+    if (is_buffer(family, without(own.text, family->trunk), model->config.layers)) {
         return NAME_BUFFER;
     }
     return is_quantized(own.text) ? NAME_QUANTIZED : NAME_UNKNOWN;

@@ -14,6 +14,7 @@
 
 typedef enum NameKind {
     NAME_PARAMETER,
+    NAME_DUPLICATE, /* of a parameter: its values must be the same (a tied head that is there all the same) */
     NAME_LM_HEAD,    /* a tensor of the family's LM head that the model does not have */
     NAME_SCORE_HEAD, /* the same of a score head */
     NAME_SCORE_BIAS, /* [1] of a reward model or critic, where the family's score head has none */
@@ -22,7 +23,7 @@ typedef enum NameKind {
     NAME_UNKNOWN,
 } NameKind;
 
-/* *parameter (NAME_PARAMETER): index in model->parameter. */
+/* *parameter (NAME_PARAMETER, NAME_DUPLICATE): index in model->parameter. */
 NameKind tensor_name_find(const Model *model, const char *name, size_t *parameter);
 
 #endif
