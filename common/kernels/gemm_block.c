@@ -149,7 +149,11 @@ static Tiles *const low[2][LOW + 1] = {
     {NULL, fp32_low_1, fp32_low_2, fp32_low_3},
     {NULL, bf16_low_1, bf16_low_2, bf16_low_3}
 };
-static const size_t low_panels[LOW + 1] = {0, 4, 2, 2};
+/* Three rows of two panels leave sixteen registers none to take BF16 apart. */
+static const size_t low_panels[2][LOW + 1] = {
+    {0, 4, 2, 2                   },
+    {0, 4, 2, VECTOR == 16 ? 2 : 1}
+};
 
 static void copy(size_t rows, size_t columns, float *to, size_t ld_to, const float *from,
                  size_t ld_from) {
@@ -206,7 +210,7 @@ static void multiply(const GemmBlock *g) {
     const Heights h = heights_of(g->m);
     size_t ahead_step = (g->b_step + h.count - 1) / h.count;
     for (size_t j = 0; j < g->n;) {
-        size_t left = g->n - j, panels = g->m <= LOW ? low_panels[g->m] : 1;
+        size_t left = g->n - j, panels = g->m <= LOW ? low_panels[g->type][g->m] : 1;
         panels = left < panels * TILE_COLUMNS ? 1 : panels;
         Place at = {.b = g->b + j / TILE_COLUMNS * g->b_panel, .c = g->c + j, .ldc = g->ldc};
         at.a = g->a;
