@@ -294,14 +294,14 @@ static void test_head_sizes(void **state) {
 
 static void test_blocks(void **state) {
     (void)state;
-    check(&(Form){.heads = 3, .kv_heads = 3, .head_size = 8}, add_long, 2, 60);
+    check(&(Form){.heads = 3, .kv_heads = 3, .head_size = 8}, add_long, 2, 30);
 }
 
 static void test_dropout(void **state) {
     (void)state;
     const Form form = {.heads = 3, .kv_heads = 3, .head_size = 8, .dropout = 0.3f};
     check(&form, add_some, 1, 60);
-    check(&form, add_long, 1, 40);
+    check(&form, add_long, 1, 20);
 }
 
 static void test_shared_keys(void **state) {
@@ -309,8 +309,8 @@ static void test_shared_keys(void **state) {
     check(&(Form){.heads = 4, .kv_heads = 2, .head_size = 24}, add_some, 1, 60);
     check(&(Form){.heads = 6, .kv_heads = 2, .head_size = 16, .scale = 1}, add_some, 0.5, 60);
     check(&(Form){.heads = 3, .kv_heads = 1, .head_size = 128}, add_some, 1, 30);
-    check(&(Form){.heads = 4, .kv_heads = 2, .head_size = 4}, add_long, 1, 40);
-    check(&(Form){.heads = 4, .kv_heads = 1, .head_size = 5, .dropout = 0.2f}, add_long, 1, 30);
+    check(&(Form){.heads = 4, .kv_heads = 2, .head_size = 4}, add_long, 1, 15);
+    check(&(Form){.heads = 4, .kv_heads = 1, .head_size = 5, .dropout = 0.2f}, add_long, 1, 15);
 }
 
 /* Narrower than a vector, than a tile, than a block, and wider than all sequences. */
@@ -319,9 +319,9 @@ static void test_windows(void **state) {
     static const size_t windows[] = {1, 2, 7, 16, 29, 96, 97, 150, 193, 300, SIZE_MAX};
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
         Form form = {.heads = 2, .kv_heads = 1 + i % 2, .head_size = 6, .window = windows[i]};
-        check(&form, add_long, 1, 25);
+        check(&form, add_long, 1, 6);
         form.dropout = 0.3f;
-        check(&form, i % 3 == 0 ? add_long : add_some, 1, 25);
+        check(&form, i % 3 == 0 ? add_long : add_some, 1, 6);
     }
 }
 
@@ -331,9 +331,9 @@ static void test_both_directions(void **state) {
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
         Form form = {.heads = 2, .kv_heads = 2 - i % 2, .head_size = 6, .window = windows[i]};
         form.bidirectional = true;
-        check(&form, add_long, 1, 25);
+        check(&form, add_long, 1, 6);
         form.dropout = 0.3f;
-        check(&form, add_some, 1, 25);
+        check(&form, add_some, 1, 6);
     }
 }
 
