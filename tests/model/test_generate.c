@@ -462,13 +462,13 @@ static int tear_down(void **state) {
 
 int main(void) {
     enum { ONCE = 9 };
-    struct CMUnitTest tests[ONCE + TINY_FAMILIES] = {
+    struct CMUnitTest tests[ONCE + TINY_DECODERS] = {
         cmocka_unit_test(test_greedy),        cmocka_unit_test(test_teacher_forced),
         cmocka_unit_test(test_bf16),          cmocka_unit_test(test_independence),
         cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_frequencies),
         cmocka_unit_test(test_ends),          cmocka_unit_test(test_refused),
         cmocka_unit_test(test_no_allocation),
     };
-    tiny_each_family(tests + ONCE, "family", test_family);
+    tiny_each_decoder(tests + ONCE, "family", test_family);
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
 }

@@ -39,19 +39,38 @@ static const struct TinyOptions {
     {"llama-biased",    "llama",      ACTIVATION_SILU,     1, 14, 24,  0, 14, true,  false, true },
     {"mistral",         "mistral",    ACTIVATION_SILU,     4, 0,  60,  7, 8,  false, false, false},
     {"qwen3",           "qwen3",      ACTIVATION_SILU,     2, 12, 72,  0, 12, false, false, true },
+    {"bert",            "bert",       ACTIVATION_GELU,     0, 0,  96,  0, 0,  true,  false, true },
+    {"distilbert",      "distilbert", ACTIVATION_GELU,     0, 0,  64,  0, 0,  true,  false, true },
+    {"roberta",         "roberta",    ACTIVATION_GELU,     0, 0,  80,  0, 0,  true,  false, false},
 };
 
-void tiny_each_family(struct CMUnitTest *test, const char *name, CMUnitTestFunction check) {
+bool tiny_is_decoder(TinyFamily family) {
+    return family < TINY_DECODERS;
+}
+
+static struct CMUnitTest *each(struct CMUnitTest *test, size_t families, const char *name,
+                               CMUnitTestFunction check) {
     static TinyFamily family[TINY_FAMILIES];
     static char names[16 * TINY_FAMILIES][64];
     static size_t used;
-    for (size_t f = 0; f < TINY_FAMILIES; f++) {
+    for (size_t f = 0; f < families; f++) {
         char *full = names[used++];
         assert_true(used <= sizeof names / sizeof *names);
         snprintf(full, sizeof *names, "%s: %s", name, options[f].name);
         family[f] = (TinyFamily)f;
         test[f] = (struct CMUnitTest){full, check, NULL, NULL, &family[f]};
     }
+    return test + families;
+}
+
+struct CMUnitTest *tiny_each_family(struct CMUnitTest *test, const char *name,
+                                    CMUnitTestFunction check) {
+    return each(test, TINY_FAMILIES, name, check);
+}
+
+struct CMUnitTest *tiny_each_decoder(struct CMUnitTest *test, const char *name,
+                                     CMUnitTestFunction check) {
+    return each(test, TINY_DECODERS, name, check);
 }
 
 TinyFamily tiny_family_of(void *const *state) {
@@ -76,6 +95,8 @@ ModelConfig tiny_family(TinyFamily family, size_t layers, HeadKind head) {
         config.rope.factor = 4, config.rope.low = 1, config.rope.high = 4;
         config.rope.original = 16;
     }
+    config.segments = family == TINY_BERT ? 2 : family == TINY_ROBERTA ? 1 : 0;
+    config.first_position = family == TINY_ROBERTA ? 2 : 0;
     config.window = o->window;
     for (size_t layer = 0; layer < layers && o->window != 0; layer++) {
         bool local = family == TINY_MISTRAL || layer % 2 == 1;
@@ -163,7 +184,9 @@ void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettin
                           .recompute = settings->recompute};
     Workspace *workspace = workspace_create(&model->config, &plan, &err);
     assert_ok(workspace != NULL, &err);
-    workspace_set_temperature(workspace, settings->temperature > 0 ? settings->temperature : 1);
+    bool encoder = model->config.family->block.bidirectional;
+    workspace_set_temperature(workspace,
+                              settings->temperature > 0 && !encoder ? settings->temperature : 1);
     workspace_set_dropout(workspace, settings->dropout, settings->seed, settings->step);
     Gradients gradients = {0};
     assert_ok(gradients_init(&gradients, model, &err), &err);
@@ -174,6 +197,8 @@ void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettin
         for (size_t t = batch->start[s]; t < batch->start[s + 1]; t++) {
             position[t] = batch_first_position(batch, s) + t - batch->start[s];
             row[t] = t;
+            batch->segment[t] =
+                model->config.segments > 1 && 2 * position[t] >= batch_length(batch, s);
         }
     }
     PerToken out = {0}, d = {0};

@@ -24,14 +24,22 @@ typedef enum TinyFamily {
     TINY_LLAMA_BIASED,    /* all biases, scaled rotation, heads wider than the stream */
     TINY_MISTRAL,         /* every layer sees a window */
     TINY_QWEN3,           /* queries and keys are normed */
+    TINY_DECODERS,
+    TINY_BERT = TINY_DECODERS, /* an encoder of pairs */
+    TINY_DISTILBERT,
+    TINY_ROBERTA, /* positions count from 2 */
     TINY_FAMILIES,
 } TinyFamily;
 ModelConfig tiny_family(TinyFamily family, size_t layers, HeadKind head);
 
-/* One test for each family: test[TINY_FAMILIES], "name: family", *state pointing to the TinyFamily. At most
- * 16 calls a program. */
-void tiny_each_family(struct CMUnitTest *test, const char *name, CMUnitTestFunction check);
+/* One test for each family, or for each decoder: "name: family", *state pointing to the TinyFamily. Fills
+ * the place for them and returns the next one. At most 16 calls a program. */
+struct CMUnitTest *tiny_each_family(struct CMUnitTest *test, const char *name,
+                                    CMUnitTestFunction check);
+struct CMUnitTest *tiny_each_decoder(struct CMUnitTest *test, const char *name,
+                                     CMUnitTestFunction check);
 TinyFamily tiny_family_of(void *const *state);
+bool tiny_is_decoder(TinyFamily family);
 
 /* Ids of sequence `record`: a function of the record alone. */
 void tiny_ids(int32_t *id, size_t n, uint64_t record);
@@ -49,7 +57,7 @@ typedef struct TinyPass {
 } TinyPass;
 
 typedef struct TinySettings {
-    float temperature; /* 0: 1 */
+    float temperature; /* of a decoder; 0: 1 */
     bool dropout;
     uint64_t seed, step;
     bool trained; /* by model_train instead of model_forward and model_backward */
@@ -58,7 +66,7 @@ typedef struct TinySettings {
     int64_t recompute;
 } TinySettings;
 
-/* Runs a pass over the batch; adds to pass->gradient when it is there already. */
+/* Runs a pass over the batch, whose sequences are pairs where the model knows segments; adds to pass->gradient when it is there already. */
 void tiny_run(TinyPass *pass, Model *model, const Batch *batch, const TinySettings *settings);
 void tiny_pass_done(TinyPass *pass);
 
