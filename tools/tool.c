@@ -78,12 +78,7 @@ static bool replace(char **field, const char *value, Error *err) {
 }
 
 static bool open_layout(Layout *layout, const ToolConfig *config, Error *err) {
-    bool found = false;
-    if (config->layout.name == NULL && !layout_load(layout, config->model, &found, err)) {
-        return false;
-    }
-    const char *name = config->layout.name == NULL ? "plain" : config->layout.name;
-    return (found || layout_init(layout, name, err)) &&
+    return layout_open(layout, config->layout.name, config->model, err) &&
            replace(&layout->separator, config->layout.separator, err) &&
            replace(&layout->prefix, config->layout.prefix, err) &&
            replace(&layout->eos, config->layout.eos, err);

@@ -53,6 +53,12 @@ static const char *content(const Layout *layout) {
 }
 
 void export_chat_template(const Layout *layout, const char *eos, Str *out) {
+    if (layout->template != NULL) {
+        size_t n = 0;
+        const char *source = layout_template(layout, &n);
+        str_append_bytes(out, source, n);
+        return;
+    }
     bool special = !is_one_turn(layout);
     if (special) {
         str_append(out, "{%- if messages | length == 1 and messages[0]['role'] == 'user' and "

@@ -58,7 +58,7 @@ bool export_modelfile(const ExportSource *source, const char *from, Str *out, Er
         return false;
     }
     str_appendf(out, "FROM %s\n", from);
-    if (layout != NULL) {
+    if (layout != NULL && layout->template == NULL) { /* else Ollama takes it from the GGUF file */
         put_template(layout, out);
         if (layout->system != NULL && strcmp(layout->prefix, layout->turn_before[ROLE_USER]) == 0) {
             str_appendf(out, "SYSTEM \"\"\"%s\"\"\"\n", layout->system);

@@ -101,9 +101,10 @@ static bool set_variable(Machine *machine, const char *name, Value value) {
     return text != NULL && scope_set(machine, machine->scope, text, value);
 }
 
-static bool put_string(Machine *machine, Dict *dict, const char *key, const char *text, Tag tag) {
+static bool put_string(Machine *machine, Dict *dict, const char *key, const char *text, size_t n,
+                       Tag tag) {
     const Text *name = text_string(machine, key);
-    const Text *value = text_make(machine, text, strlen(text), tag);
+    const Text *value = text_make(machine, text, n, tag);
     return name != NULL && value != NULL &&
            dict_put(machine, dict, value_text(name), value_text(value));
 }
@@ -113,13 +114,14 @@ static bool set_messages(Machine *machine, const JinjaContext *context) {
     for (size_t i = 0; list != NULL && i < context->messages; i++) {
         const JinjaMessage *message = &context->message[i];
         Dict *dict = machine_take(machine, 1, sizeof *dict);
-        size_t n = strlen(message->content), invalid = utf8_invalid_at(message->content, n);
+        size_t n = message->content_size, invalid = utf8_invalid_at(message->content, n);
         if (invalid < n) {
             return machine_fault(machine, "message %zu is not valid UTF-8 at byte %zu", i + 1,
                                  invalid);
         }
-        if (dict == NULL || !put_string(machine, dict, "role", message->role, 0) ||
-            !put_string(machine, dict, "content", message->content, (Tag)i + 1)) {
+        if (dict == NULL ||
+            !put_string(machine, dict, "role", message->role, strlen(message->role), 0) ||
+            !put_string(machine, dict, "content", message->content, n, (Tag)i + 1)) {
             return false;
         }
         list->item[i] = (Value){.kind = VALUE_DICT, .dict = dict};

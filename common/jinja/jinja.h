@@ -48,6 +48,7 @@ bool jinja_check(const Jinja *jinja, Error *err);
 
 typedef struct JinjaMessage {
     const char *role, *content; /* borrowed */
+    size_t content_size;
 } JinjaMessage;
 
 typedef struct JinjaContext {

@@ -5,6 +5,7 @@
 #include "common/base/memory.h"
 #include "common/text/internal.h"
 #include "common/text/layout.h"
+#include "common/text/layout_template.h"
 
 /* A conversation under construction. Literals that follow one another are encoded as one text. */
 typedef struct Render {
@@ -142,6 +143,9 @@ static bool finish(Render *r, bool ok) {
 }
 
 bool layout_eos(const Layout *layout, const Tokenizer *tokenizer, int32_t *eos, Error *err) {
+    if (layout->template != NULL && layout->eos == NULL) {
+        return chat_template_eos(layout, tokenizer, eos, err);
+    }
     int32_t id =
         layout->eos == NULL ? tokenizer_eos(tokenizer) : tokenizer_find(tokenizer, layout->eos);
     if (id < 0 && layout->eos != NULL) {
@@ -162,6 +166,9 @@ bool layout_eos(const Layout *layout, const Tokenizer *tokenizer, int32_t *eos, 
 
 bool layout_prompt(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
                    size_t messages, Tokens *out, Error *err) {
+    if (layout->template != NULL) {
+        return chat_template_prompt(layout, tokenizer, message, messages, out, err);
+    }
     Render r = {.layout = layout, .tokenizer = tokenizer, .out = out, .start = out->count};
     bool ok = put_prompt(&r, message, messages, err);
     if (ok && out->count == r.start) {
@@ -174,6 +181,9 @@ bool layout_prompt(const Layout *layout, const Tokenizer *tokenizer, const Messa
 
 bool layout_completion(const Layout *layout, const Tokenizer *tokenizer, const char *text, size_t n,
                        bool eos, Tokens *out, Error *err) {
+    if (layout->template != NULL) {
+        return chat_template_completion(layout, tokenizer, text, n, eos, out, err);
+    }
     Render r = {.layout = layout, .tokenizer = tokenizer, .out = out, .start = out->count};
     bool ok = put_content(&r, text, n, true, err);
     if (ok && eos) {
@@ -185,6 +195,9 @@ bool layout_completion(const Layout *layout, const Tokenizer *tokenizer, const c
 
 bool layout_conversation(const Layout *layout, const Tokenizer *tokenizer, const Message *message,
                          size_t messages, Tokens *out, uint8_t **trained, Error *err) {
+    if (layout->template != NULL) {
+        return chat_template_conversation(layout, tokenizer, message, messages, out, trained, err);
+    }
     Render r = {.layout = layout, .tokenizer = tokenizer, .out = out, .start = out->count};
     bool ok = put_turns(&r, message, messages, err) && flush(&r, err);
     if (ok && trained != NULL) {

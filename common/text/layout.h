@@ -12,6 +12,11 @@
  * which is left out behind the last turn. So the ids of a conversation that ends in an assistant's
  * turn are those of layout_prompt for all turns but the last, then those of layout_completion for
  * the last.
+ *
+ * A layout may also be a chat template (name "template": the model folder's own). Prompts and
+ * conversations are then what the template renders, its literals encoded with special tokens and
+ * content without, apart; a plain prompt is a user's turn; a completion is what the template adds
+ * when the assistant has answered, up to the end token. docs/templates.md says the rest.
  */
 #ifndef RLHF_TEXT_LAYOUT_H
 #define RLHF_TEXT_LAYOUT_H
@@ -43,16 +48,25 @@ typedef struct Layout {
     bool bos;     /* begin with the tokenizer's BOS */
     bool trim;    /* strip white space at both ends of content */
     char *eos;    /* content of the token that ends a completion; NULL: the tokenizer's EOS */
+    /* A chat template instead of all but name and eos, whose strings are then NULL; owned. */
+    struct ChatTemplate *template;
 } Layout;
 
 /* A built-in layout by name, every string owned. */
 bool layout_init(Layout *layout, const char *name, Error *err);
 void layout_done(Layout *layout);
-/* layout.json of a model folder; *found = false (and *layout untouched) if there is none. What the
+/* layout.json of a model folder, else its chat template: chat_template.jinja, or chat_template of
+ * tokenizer_config.json. *found = false (and *layout untouched) if there is none of them. What the
  * file leaves out is as in the built-in layout of its name, or else as in "plain". */
 bool layout_load(Layout *layout, const char *folder, bool *found, Error *err);
+/* The layout of a name, or with NULL the folder's (may be NULL), else "plain". "template": the
+ * folder's chat template, with the date and variables of its layout.json. */
+bool layout_open(Layout *layout, const char *name, const char *folder, Error *err);
 bool layout_save(const Layout *layout, const char *folder, Error *err);
 extern const char *const layout_names[]; /* NULL-terminated */
+
+/* The source of a layout that is a chat template; borrowed, NULL if it is none. */
+const char *layout_template(const Layout *layout, size_t *n);
 
 /* Id of the token that ends a completion; ERROR_CONFIG if the tokenizer has none. */
 bool layout_eos(const Layout *layout, const Tokenizer *tokenizer, int32_t *eos, Error *err);

@@ -7,134 +7,9 @@
 #include "common/base/json.h"
 #include "common/base/memory.h"
 #include "common/text/layout.h"
-
-typedef struct BuiltIn {
-    const char *name, *prefix, *separator;
-    const char *before[3], *after[3]; /* system, user, assistant */
-    const char *lead, *system, *eos;
-    bool bos, trim;
-} BuiltIn;
-
-#define ALPACA_SYSTEM                                                                              \
-    "Below is an instruction that describes a task. Write a response that appropriately "          \
-    "completes the request."
-
-static const BuiltIn built_in[] = {
-    {.name = "plain",
-     .prefix = "",
-     .separator = "\n",
-     .before = {"", "", ""},
-     .after = {"\n", "\n", "\n"},
-     .lead = ""           },
-    {                .name = "chatml",
-     .prefix = "<|im_start|>user\n",
-     .separator = "<|im_end|>\n<|im_start|>assistant\n",
-     .before = {"<|im_start|>system\n", "<|im_start|>user\n", "<|im_start|>assistant\n"},
-     .after = {"<|im_end|>\n", "<|im_end|>\n", "\n"},
-     .lead = "",
-     .eos = "<|im_end|>"},
-    { .name = "llama3",
-     .prefix = "<|start_header_id|>user<|end_header_id|>\n\n",
-     .separator = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-     .before = {"<|start_header_id|>system<|end_header_id|>\n\n",
-                "<|start_header_id|>user<|end_header_id|>\n\n",
-                "<|start_header_id|>assistant<|end_header_id|>\n\n"},
-     .after = {"<|eot_id|>", "<|eot_id|>", ""},
-     .lead = "",
-     .eos = "<|eot_id|>",
-     .bos = true,
-     .trim = true},
-    {                         .name = "hh",
-     .prefix = "\n\nHuman:",
-     .separator = "\n\nAssistant:",
-     .before = {"", "\n\nHuman:", "\n\nAssistant:"},
-     .after = {"", "", ""},
-     .lead = " ",
-     .trim = true},
-    {        .name = "alpaca",
-     .prefix = ALPACA_SYSTEM "\n\n### Instruction:\n",
-     .separator = "\n\n### Response:\n",
-     .before = {"", "### Instruction:\n", "### Response:\n"},
-     .after = {"\n\n", "\n\n", "\n\n"},
-     .lead = "",
-     .system = ALPACA_SYSTEM,
-     .trim = true},
-};
-
-enum { BUILT_IN = sizeof built_in / sizeof *built_in };
-
-const char *const layout_names[] = {"plain", "chatml", "llama3", "hh", "alpaca", NULL};
+#include "common/text/layout_template.h"
 
 static const char *const role_names[] = {"system", "user", "assistant"};
-
-static bool set(char **field, const char *value, Error *err) {
-    free(*field);
-    *field = NULL;
-    if (value == NULL) {
-        return true;
-    }
-    *field = mem_strdup(value, err);
-    return *field != NULL;
-}
-
-static const BuiltIn *find(const char *name) {
-    for (size_t i = 0; i < BUILT_IN; i++) {
-        if (strcmp(built_in[i].name, name) == 0) {
-            return &built_in[i];
-        }
-    }
-    return NULL;
-}
-
-static bool fill(Layout *layout, const BuiltIn *from, const char *name, Error *err) {
-    *layout = (Layout){.bos = from->bos, .trim = from->trim};
-    bool ok = set(&layout->name, name, err) && set(&layout->prefix, from->prefix, err) &&
-              set(&layout->separator, from->separator, err) &&
-              set(&layout->lead, from->lead, err) && set(&layout->system, from->system, err) &&
-              set(&layout->eos, from->eos, err);
-    for (size_t i = 0; ok && i < 3; i++) {
-        ok = set(&layout->turn_before[i], from->before[i], err) &&
-             set(&layout->turn_after[i], from->after[i], err);
-    }
-    if (!ok) {
-        layout_done(layout);
-    }
-    return ok;
-}
-
-bool layout_init(Layout *layout, const char *name, Error *err) {
-    const BuiltIn *from = find(name);
-    if (from != NULL) {
-        return fill(layout, from, name, err);
-    }
-    const char *near = NULL;
-    for (size_t i = 0; near == NULL && i < BUILT_IN; i++) {
-        near = str_distance(name, built_in[i].name, 2) <= 2 ? built_in[i].name : NULL;
-    }
-    Str known = {0};
-    for (size_t i = 0; i < BUILT_IN; i++) {
-        str_appendf(&known, "%s%s", i == 0 ? "" : ", ", built_in[i].name);
-    }
-    error_set(err, ERROR_CONFIG, "unknown layout \"%.60s\"%s%s%s; there are %s", name,
-              near == NULL ? "" : ", did you mean \"", near == NULL ? "" : near,
-              near == NULL ? "" : "\"?", str_text(&known));
-    str_done(&known);
-    return false;
-}
-
-void layout_done(Layout *layout) {
-    free(layout->name);
-    free(layout->prefix);
-    free(layout->separator);
-    free(layout->lead);
-    free(layout->system);
-    free(layout->eos);
-    for (size_t i = 0; i < 3; i++) {
-        free(layout->turn_before[i]);
-        free(layout->turn_after[i]);
-    }
-    *layout = (Layout){0};
-}
 
 /* layout.json while it is read. */
 typedef struct Reading {
@@ -155,14 +30,14 @@ static bool fault(const Reading *reading, const char *dotted, bool key, Error *e
 static bool read_string(const Reading *reading, const cJSON *item, const char *dotted,
                         bool nullable, char **field, Error *err) {
     if (nullable && cJSON_IsNull(item)) {
-        return set(field, NULL, err);
+        return layout_set(field, NULL, err);
     }
     const char *text = json_string(item);
     if (text == NULL) {
         return fault(reading, dotted, false, err,
                      nullable ? "expected a string or null" : "expected a string", item);
     }
-    return set(field, text, err);
+    return layout_set(field, text, err);
 }
 
 static bool read_turn(const Reading *reading, const cJSON *turn, const char *dotted, size_t role,
@@ -208,6 +83,46 @@ static bool read_turns(const Reading *reading, const cJSON *turns, Layout *layou
     return true;
 }
 
+/* A layout that is a template has fewer members. */
+static bool read_template(const Reading *reading, const cJSON *tree, const char *folder,
+                          Layout *layout, Error *err) {
+    const cJSON *date = json_member(tree, "date"), *variables = json_member(tree, "variables");
+    const char *name = json_string(json_member(tree, "name"));
+    for (const cJSON *item = tree->child; item != NULL; item = item->next) {
+        bool eos = strcmp(item->string, "eos") == 0;
+        if (eos && !read_string(reading, item, "eos", true, &layout->eos, err)) {
+            return false;
+        }
+        if (!eos && item != date && item != variables && strcmp(item->string, "name") != 0) {
+            return fault(reading, item->string, true, err,
+                         "unknown key; a layout that is a template has name, eos, date and "
+                         "variables",
+                         NULL);
+        }
+    }
+    date = date == NULL || cJSON_IsNull(date) ? NULL : date;
+    if (date != NULL && !chat_template_date(json_string(date))) {
+        return fault(reading, "date", false, err, "expected a day as YYYY-MM-DD", date);
+    }
+    if (variables != NULL && !cJSON_IsObject(variables)) {
+        return fault(reading, "variables", false, err, "expected an object", variables);
+    }
+    if (layout->template != NULL && date == NULL && variables == NULL) {
+        return true; /* a built-in one */
+    }
+    if (strcmp(name, "template") != 0) {
+        return fault(reading, "name", false, err, "date and variables belong to \"template\"",
+                     NULL);
+    }
+    bool found = false;
+    return chat_template_read(&layout->template, folder, json_string(date), variables, &found,
+                              err) &&
+           (found || fault(reading, "name", false, err,
+                           "the folder has no chat_template.jinja, nor a chat_template in its "
+                           "tokenizer_config.json",
+                           NULL));
+}
+
 static bool read_member(const Reading *reading, const cJSON *item, Layout *layout, Error *err) {
     struct {
         const char *name;
@@ -247,16 +162,22 @@ static bool read_member(const Reading *reading, const cJSON *item, Layout *layou
         NULL);
 }
 
-static bool read_tree(const Reading *reading, const cJSON *tree, Layout *layout, Error *err) {
+static bool read_tree(const Reading *reading, const cJSON *tree, const char *folder, Layout *layout,
+                      Error *err) {
     const char *name = json_string(json_member(tree, "name"));
     if (name == NULL || *name == '\0') {
         return fault(reading, "name", false, err, "expected the layout's name", NULL);
     }
-    const BuiltIn *from = find(name);
+    bool own = strcmp(name, "template") == 0;
     Layout read = {0};
-    bool ok = fill(&read, from == NULL ? &built_in[0] : from, name, err);
-    for (const cJSON *item = tree->child; ok && item != NULL; item = item->next) {
-        ok = read_member(reading, item, &read, err);
+    bool ok = own ? layout_set(&read.name, name, err)
+                  : layout_init(&read, layout_is_built_in(name) ? name : "plain", err);
+    if (ok && (own || read.template != NULL)) {
+        ok = read_template(reading, tree, folder, &read, err);
+    } else {
+        for (const cJSON *item = tree->child; ok && item != NULL; item = item->next) {
+            ok = read_member(reading, item, &read, err);
+        }
     }
     if (ok) {
         *layout = read;
@@ -266,25 +187,73 @@ static bool read_tree(const Reading *reading, const cJSON *tree, Layout *layout,
     return ok;
 }
 
+static bool load_file(Layout *layout, const char *folder, const char *path, Error *err) {
+    Reading reading = {.path = path};
+    bool ok = file_read(path, json_limits_config.bytes, &reading.text, err);
+    cJSON *tree = !ok ? NULL
+                      : json_parse(str_text(&reading.text), reading.text.size, path, 1,
+                                   &json_limits_config, err);
+    ok = tree != NULL && read_tree(&reading, tree, folder, layout, err);
+    cJSON_Delete(tree);
+    str_done(&reading.text);
+    return ok;
+}
+
+static bool load_template(Layout *layout, const char *folder, bool *found, Error *err) {
+    Layout read = {0};
+    if (!chat_template_read(&read.template, folder, NULL, NULL, found, err)) {
+        return false;
+    }
+    if (!*found) {
+        return true;
+    }
+    if (!layout_set(&read.name, "template", err)) {
+        layout_done(&read);
+        return false;
+    }
+    *layout = read;
+    return true;
+}
+
 bool layout_load(Layout *layout, const char *folder, bool *found, Error *err) {
     char *path = file_join(folder, "layout.json", err);
     if (path == NULL) {
         return false;
     }
     *found = file_exists(path);
-    bool ok = true;
-    if (*found) {
-        Reading reading = {.path = path};
-        ok = file_read(path, json_limits_config.bytes, &reading.text, err);
-        cJSON *tree = !ok ? NULL
-                          : json_parse(str_text(&reading.text), reading.text.size, path, 1,
-                                       &json_limits_config, err);
-        ok = tree != NULL && read_tree(&reading, tree, layout, err);
-        cJSON_Delete(tree);
-        str_done(&reading.text);
-    }
+    bool ok =
+        *found ? load_file(layout, folder, path, err) : load_template(layout, folder, found, err);
     free(path);
     return ok;
+}
+
+bool layout_open(Layout *layout, const char *name, const char *folder, Error *err) {
+    bool found = false;
+    if (name != NULL && strcmp(name, "template") != 0) {
+        return layout_init(layout, name, err);
+    }
+    if (name == NULL) {
+        return (folder == NULL || layout_load(layout, folder, &found, err)) &&
+               (found || layout_init(layout, "plain", err));
+    }
+    if (folder == NULL) {
+        return error_set(err, ERROR_CONFIG,
+                         "the layout \"template\" is read from a model folder, and none is given");
+    }
+    Layout own = {0};
+    if (!layout_load(&own, folder, &found, err)) {
+        return false;
+    }
+    if (found && strcmp(own.name, "template") == 0) {
+        *layout = own;
+        return true;
+    }
+    layout_done(&own);
+    return load_template(layout, folder, &found, err) &&
+           (found || error_set(err, ERROR_CONFIG,
+                               "%s has no chat_template.jinja, nor a chat_template in its "
+                               "tokenizer_config.json, which the layout \"template\" needs",
+                               folder));
 }
 
 static void put_member(Str *out, const char *indent, const char *name, const char *text) {
@@ -296,9 +265,25 @@ static void put_member(Str *out, const char *indent, const char *name, const cha
     }
 }
 
+static bool write_layout(const char *folder, const Str *text, Error *err) {
+    char *path = file_join(folder, "layout.json", err);
+    bool ok = path != NULL && str_ok(text, err) && file_write(path, text->data, text->size, err);
+    free(path);
+    return ok;
+}
+
 bool layout_save(const Layout *layout, const char *folder, Error *err) {
     Str out = {0};
     put_member(&out, "{\n  ", "name", layout->name);
+    if (layout->template != NULL) {
+        put_member(&out, ",\n  ", "eos", layout->eos);
+        chat_template_put(layout->template, &out);
+        str_append(&out, "\n}\n");
+        bool ok =
+            write_layout(folder, &out, err) && chat_template_save(layout->template, folder, err);
+        str_done(&out);
+        return ok;
+    }
     put_member(&out, ",\n  ", "prefix", layout->prefix);
     put_member(&out, ",\n  ", "separator", layout->separator);
     put_member(&out, ",\n  ", "lead", layout->lead);
@@ -315,9 +300,7 @@ bool layout_save(const Layout *layout, const char *folder, Error *err) {
                 layout->trim ? "true" : "false");
     put_member(&out, ",\n  ", "eos", layout->eos);
     str_append(&out, "\n}\n");
-    char *path = file_join(folder, "layout.json", err);
-    bool ok = path != NULL && str_ok(&out, err) && file_write(path, out.data, out.size, err);
-    free(path);
+    bool ok = write_layout(folder, &out, err);
     str_done(&out);
     return ok;
 }

@@ -26,8 +26,9 @@ static bool render(const cJSON *line, JinjaText *out, Error *err) {
     const cJSON *list = json_member(line, "messages");
     for (const cJSON *item = list == NULL ? NULL : list->child; item != NULL; item = item->next) {
         if (context.messages < MESSAGES) {
+            const char *content = string_of(item, "content");
             message[context.messages++] =
-                (JinjaMessage){string_of(item, "role"), string_of(item, "content")};
+                (JinjaMessage){string_of(item, "role"), content, strlen(content)};
         }
     }
     context.message = list == NULL ? NULL : message;

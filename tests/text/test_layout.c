@@ -146,9 +146,11 @@ static void conversation_is_prompt_and_completion(void **state) {
     for (const char *const *name = layout_names; *name != NULL; name++) {
         Error err = {0};
         Layout layout = built_in(*name);
-        if (strcmp(*name, "llama3") == 0) { /* its end token is not in this vocabulary */
-            free(layout.eos);
-            layout.eos = NULL;
+        free(layout.eos); /* most end tokens are not in this vocabulary */
+        layout.eos = NULL;
+        if (layout.template != NULL) {
+            layout_done(&layout);
+            continue;
         }
         int32_t eos = -1;
         assert_ok(layout_eos(&layout, tokenizer, &eos, &err), &err);
@@ -211,6 +213,11 @@ static void content_never_becomes_special(void **state) {
     for (const char *const *name = layout_names; *name != NULL; name++) {
         Error err = {0};
         Layout layout = built_in(*name), clean = built_in(*name);
+        if (layout.template != NULL) {
+            layout_done(&layout);
+            layout_done(&clean);
+            continue;
+        }
         free(layout.eos);
         free(layout.system);
         layout.eos = layout.system = NULL;
@@ -220,7 +227,7 @@ static void content_never_becomes_special(void **state) {
         for (size_t i = 0; i < got.count; i++) {
             specials += tokenizer_is_special(tokenizer, got.id[i]);
         }
-        for (size_t role = 0; strcmp(*name, "chatml") == 0 && role < 3; role++) {
+        for (size_t role = 0; strncmp(layout.prefix, "<|im_start|>", 12) == 0 && role < 3; role++) {
             literals += role < 2 ? 2 : 1; /* begin and end of a turn; the last end is EOS */
         }
         assert_int_equal(specials, literals + 1);
@@ -293,6 +300,10 @@ static void saves_and_loads(void **state) {
         bool found = false;
         const char *where = test_folder();
         Layout layout = built_in(*name), again = {0};
+        if (layout.template != NULL) {
+            layout_done(&layout);
+            continue;
+        }
         free(layout.name);
         layout.name = strdup("my \"own\"");
         assert_ok(layout_load(&again, where, &found, &err), &err);
