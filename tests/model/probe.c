@@ -6,8 +6,9 @@
  *   types                         segments of an encoder, or absent
  *   dlogprob, dentropy, dscore    coefficients of the loss whose gradients are wanted; or absent
  *   prompts, tokens               lists of ids, and how many to continue each with; or absent
- * It writes WORK/saved (the model), WORK/gradients (gradients in place of the weights) and prints
- * {"logprob", "entropy", "score", "greedy"}, the bias of a reward in its score.
+ * It writes WORK/saved (the model), WORK/shards (the same in BF16, in shards), WORK/gradients (gradients in
+ * place of the weights) and prints {"logprob", "entropy", "score", "greedy"}, the bias of a reward in its
+ * score.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@
 #include "common/base/parallel.h"
 #include "common/model/generate.h"
 #include "common/model/model.h"
+
+enum { SHARD_BYTES = 1 << 16 };
 
 typedef struct Numbers {
     double *value;
@@ -68,25 +71,36 @@ static void print_floats(const char *name, const float *value, size_t n, float b
 }
 
 static bool read_batch(Batch *batch, const cJSON *input, Error *err) {
-    size_t n, starts, targets;
+    size_t n, starts, targets, types;
     int32_t *id = ids_of(json_member(input, "ids"), &n);
     int32_t *target = ids_of(json_member(input, "targets"), &targets);
     int32_t *start = ids_of(json_member(input, "starts"), &starts);
-    CHECK(starts >= 2 && targets == n);
+    int32_t *type = ids_of(json_member(input, "types"), &types);
+    CHECK(starts >= 2 && targets == n && (types == n || types == 0));
     bool ok = batch_init(batch, n, starts - 1, err);
     for (size_t s = 0; ok && s + 1 < starts; s++) {
-        ok = batch_add(batch, id + start[s], target + start[s], (size_t)(start[s + 1] - start[s]),
-                       BATCH_NO_PREFIX, s, NULL, err);
+        size_t length = (size_t)(start[s + 1] - start[s]), first = 0;
+        ok = batch_add(batch, id + start[s], target + start[s], length, BATCH_NO_PREFIX, s, NULL,
+                       err);
+        while (first < length && (types == 0 || type[(size_t)start[s] + first] == 0)) {
+            first++;
+        }
+        if (ok) {
+            batch_set_segments(batch, s, first);
+        }
     }
+    free(type);
     free(id);
     free(target);
     free(start);
     return ok;
 }
 
-static bool save(const Model *model, const char *work, const char *name, Error *err) {
+static bool save(const Model *model, const char *work, const char *name, TensorType type,
+                 size_t shard_bytes, Error *err) {
     char *folder = file_join(work, name, err);
-    bool ok = folder != NULL && file_make_folders(folder, err) && model_save(model, folder, err);
+    bool ok = folder != NULL && file_make_folders(folder, err) &&
+              model_save_as(model, folder, type, shard_bytes, err);
     free(folder);
     return ok;
 }
@@ -102,7 +116,7 @@ static bool save_gradients(const Model *model, const Gradients *gradients, const
         memcpy(copy.data + p->offset, gradients->data + p->gradient, p->count * sizeof(float));
     }
     model_touch(&copy);
-    bool ok = save(&copy, work, "gradients", err);
+    bool ok = save(&copy, work, "gradients", TENSOR_F32, 0, err);
     model_done(&copy);
     return ok;
 }
@@ -205,8 +219,9 @@ static bool probe(char **argv, Error *err) {
         return false;
     }
     printf("{\n");
-    bool ok = save(&model, work, "saved", err) && pass(&model, input, work, err) &&
-              greedy(&model, input, err);
+    bool ok = save(&model, work, "saved", TENSOR_F32, 0, err) &&
+              save(&model, work, "shards", TENSOR_BF16, SHARD_BYTES, err) &&
+              pass(&model, input, work, err) && greedy(&model, input, err);
     printf("}\n");
     model_done(&model);
     cJSON_Delete(input);
