@@ -8,19 +8,22 @@
 #include "common/base/memory.h"
 #include "common/base/options.h"
 #include "common/export/export.h"
+#include "common/model/adapter.h"
+#include "common/model/safetensors.h"
 
-typedef enum Target { TARGET_GGUF, TARGET_OLLAMA } Target;
+typedef enum Target { TARGET_GGUF, TARGET_OLLAMA, TARGET_HUGGINGFACE } Target;
 typedef enum Type { TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0 } Type;
 
 typedef struct Config {
     char *output, *name;
     int target, type;
+    int64_t shard;
     bool quiet;
 } Config;
 
 #define AT(field) offsetof(Config, field)
 
-static const char *const targets[] = {"gguf", "ollama", NULL};
+static const char *const targets[] = {"gguf", "ollama", "huggingface", NULL};
 static const char *const types[] = {"f32", "f16", "bf16", "q8_0", NULL};
 static const GgmlType ggml[] = {GGML_F32, GGML_F16, GGML_BF16, GGML_Q8_0};
 
@@ -28,13 +31,16 @@ static const GgmlType ggml[] = {GGML_F32, GGML_F16, GGML_BF16, GGML_Q8_0};
 static const Option rows[] = {
     {"export.to", OPTION_CHOICE, AT(target), "\"gguf\"", .choices = targets,
      .help = "gguf: one file for llama.cpp, with tokenizer and chat template. ollama: a folder with "
-             "that file and a Modelfile."},
+             "that file and a Modelfile. huggingface: a model folder, adapters merged."},
     {"export.type", OPTION_CHOICE, AT(type), "\"f16\"", .choices = types,
-     .help = "Type of matrices. q8_0: blocks of 32 weights in 8 bits with a scale."},
+     .help = "Type of matrices; of all weights for huggingface. q8_0, which that form lacks: blocks of "
+             "32 weights in 8 bits with a scale."},
+    {"export.max_shard_size", OPTION_INT, AT(shard), "5000", 0, 1e9, .unit = "MB",
+     .help = "Largest file of weights of a folder; 0: one file."},
     {"export.name", OPTION_STRING, AT(name), "null",
      .help = "Name of the model in the file; null: that of its folder."},
     {"output", OPTION_STRING, AT(output), "null",
-     .help = "File, or folder for ollama. A file is complete or absent."},
+     .help = "File, or folder for ollama and huggingface. A file is complete or absent."},
     {"log.quiet", OPTION_BOOL, AT(quiet), "false", .help = "Say nothing but errors."},
 };
 
@@ -42,6 +48,7 @@ static const OptionFlag flags[] = {
     {"--to", 0, "export.to", "FORM"},
     {"--type", 0, "export.type", "TYPE"},
     {"--name", 0, "export.name", "NAME"},
+    {"--max-shard-size", 0, "export.max_shard_size", "MB"},
     {"--output", 'o', "output", "PATH"},
     {"--quiet", 'q', "log.quiet", NULL},
     {NULL, 0, NULL, NULL},
@@ -56,7 +63,8 @@ static const OptionProgram program = {
     .name = "rlhf-export",
     .summary = "Writes a model folder in the form that other programs run.",
     .examples = "rlhf-export runs/ppo/model --to gguf --type q8_0 --output model.gguf\n"
-                "rlhf-export runs/sft/model --to ollama --output my-model",
+                "rlhf-export runs/sft/model --to ollama --output my-model\n"
+                "rlhf-export runs/lora/model --to huggingface --type bf16 --output merged",
     .table = tables,
     .tables = 1,
     .flag = flag_lists,
@@ -103,6 +111,9 @@ static bool open_model(Opened *opened, const char *folder, const Config *config,
     *opened = (Opened){0};
     if (!model_load(&opened->model, folder, -1, 0, NULL, err)) {
         return false;
+    }
+    if (opened->model.config.adapter.rank > 0) {
+        model_merge_adapter(&opened->model);
     }
     opened->tokenizer = tokenizer_load(folder, err);
     bool ok = opened->tokenizer != NULL && layout_load(&opened->layout, folder, &found, err);
@@ -162,6 +173,41 @@ static bool write_ollama(const Opened *opened, const Config *config, Log *log, E
     return ok;
 }
 
+static bool write_folder(const Opened *opened, const Config *config, Log *log, Error *err) {
+    static const TensorType type[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
+    char *inside = file_join(config->output, "config.json", err);
+    if (inside == NULL) {
+        return false;
+    }
+    bool taken = file_exists(inside);
+    free(inside);
+    if (taken) {
+        return error_set(err, ERROR_CANNOT_CREATE, "%s holds a model already", config->output);
+    }
+    const Layout *layout = opened->source.layout;
+    bool ok = file_make_folders(config->output, err) &&
+              model_save_as(&opened->model, config->output, type[config->type],
+                            (size_t)config->shard * 1000000, err) &&
+              tokenizer_save(opened->tokenizer, config->output, err) &&
+              (layout == NULL || layout_save(layout, config->output, err));
+    if (ok) {
+        log_info(log, "%s: %s", config->output, types[config->type]);
+    }
+    return ok;
+}
+
+static bool write_target(const Opened *opened, const Config *config, Log *log, Error *err) {
+    switch ((Target)config->target) {
+    case TARGET_GGUF:
+        return write_gguf(opened, config, config->output, log, err);
+    case TARGET_OLLAMA:
+        return write_ollama(opened, config, log, err);
+    case TARGET_HUGGINGFACE:
+        return write_folder(opened, config, log, err);
+    }
+    return false;
+}
+
 static bool run(const Config *config, const char *folder, Error *err) {
     Opened opened;
     Log log;
@@ -169,11 +215,13 @@ static bool run(const Config *config, const char *folder, Error *err) {
     if (config->output == NULL) {
         return error_set(err, ERROR_USAGE, "no output: name it with --output PATH");
     }
+    if (config->target == TARGET_HUGGINGFACE && config->type == TYPE_Q8_0) {
+        return error_set(err, ERROR_USAGE, "a model folder holds f32, f16 or bf16, not q8_0");
+    }
     if (!open_model(&opened, folder, config, err)) {
         return false;
     }
-    bool ok = config->target == TARGET_GGUF ? write_gguf(&opened, config, config->output, &log, err)
-                                            : write_ollama(&opened, config, &log, err);
+    bool ok = write_target(&opened, config, &log, err);
     log_finish(&log);
     opened_done(&opened);
     return ok;

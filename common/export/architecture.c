@@ -282,7 +282,7 @@ void export_rows(const ExportTensor *tensor, const Model *model, size_t begin, s
         }
         return;
     }
-    const float *data = model->data + tensor->source->offset;
+    const float *data = parameter_data(model, tensor->source);
     size_t columns = tensor->columns;
     if (tensor->transposed) {
         for (size_t c = 0; c < columns; c++) {

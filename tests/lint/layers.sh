@@ -18,7 +18,7 @@ allowed() {
     datasets) echo common/base common/text datasets ;;
     common/stage) echo common/base common/kernels common/text common/model common/loss common/train datasets common/stage ;;
     sft | reward | ppo) echo common/base common/kernels common/text common/model common/loss common/train datasets common/stage "$1" ;;
-    tools) echo common/base common/text common/model common/export common/loss common/train datasets common/stage tools ;;
+    tools) echo common/base common/jinja common/text common/model common/export common/loss common/train datasets common/stage tools ;;
     esac
 }
 
