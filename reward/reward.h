@@ -11,7 +11,8 @@
  * all micro-batches. Several people ranked the same completions: each distinct completion of a prompt
  * goes through the model once and gets the gradient of all its pairs.
  *
- * A score is read at the last row of a completion, which is its EOS unless it was cut.
+ * A score is read at the last row of a completion, which is its EOS unless it was cut; an encoder's at
+ * the first row of the text, whose prompt and completion are then one sequence each time.
  */
 #ifndef RLHF_REWARD_REWARD_H
 #define RLHF_REWARD_REWARD_H
@@ -20,6 +21,7 @@
 #include <stddef.h>
 
 #include "common/loss/preference.h"
+#include "common/model/family.h"
 #include "common/stage/stage.h"
 
 typedef enum RewardObjective {
@@ -73,10 +75,11 @@ typedef struct RewardJudgment {
     double target; /* number */
 } RewardJudgment;
 
-/* Texts of one prompt that are computed together behind one prefix. Never split. */
+/* Texts of one prompt that are computed together, behind one prefix unless `apart`. Never split. */
 typedef struct RewardGroup {
     const Tokens *prompt; /* borrowed */
     uint64_t key;
+    bool apart;       /* each text with a prompt of its own, not behind one prefix */
     RewardText *text; /* owned */
     size_t texts;
     RewardJudgment *judgment; /* owned; those of one screen are adjacent */
@@ -113,6 +116,7 @@ typedef struct RewardSet {
 typedef struct RewardSetOptions {
     bool by_prompt; /* records of one prompt form one item; else each record is one */
     bool keep_tied; /* keep records without a strict pair (they are raters of an evaluation) */
+    bool apart;     /* for an encoder: RewardGroup.apart */
     size_t rows;    /* a group takes no further screen beyond this many rows */
     size_t labels;
 } RewardSetOptions;
@@ -136,6 +140,7 @@ typedef struct RewardPass {
     Workspace *workspace;
     Batch batch;
     size_t rows, labels;
+    bool segments;             /* completions are of token type 1 */
     float *score, *dscore;     /* [rows * labels] */
     float *texts, *dtexts;     /* [most texts of a group * labels] */
     float *few, *dfew;         /* the same, gathered for one judgment */

@@ -15,6 +15,7 @@ enum { ROWS_AT_ONCE = 64 };
 
 static RewardSetOptions set_options(const Reward *reward) {
     return (RewardSetOptions){.by_prompt = true,
+                              .apart = family_is_encoder(&reward->model.config),
                               .rows = (size_t)reward->config->settings.train.micro_tokens,
                               .labels = reward->labels};
 }

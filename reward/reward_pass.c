@@ -21,7 +21,7 @@ bool reward_pass_init(RewardPass *pass, const ModelConfig *config, const Workspa
                       size_t most_texts, Error *err) {
     size_t rows = plan->tokens;
     size_t wide = mem_mul(rows, config->labels), narrow = mem_mul(most_texts, config->labels);
-    *pass = (RewardPass){.rows = rows, .labels = config->labels};
+    *pass = (RewardPass){.rows = rows, .labels = config->labels, .segments = config->segments > 1};
     pass->workspace = workspace_create(config, plan, err);
     if (pass->workspace == NULL || !batch_init(&pass->batch, rows, rows, err)) {
         return false;
@@ -70,17 +70,25 @@ static bool add_sequence(RewardPass *pass, const Tokens *prompt, size_t from,
     if (tail > 0) {
         memcpy(pass->id + head, text->completion->id, tail * sizeof *pass->id);
     }
-    if (!batch_add(&pass->batch, pass->id, NULL, head + tail, prefix, text->key, NULL, err)) {
-        return false;
-    }
-    pass->batch.target[pass->batch.tokens - 1] = 0; /* any: the row that is read */
-    return true;
+    return batch_add(&pass->batch, pass->id, NULL, head + tail, prefix, text->key, NULL, err);
 }
 
-static bool add_group(RewardPass *pass, const RewardGroup *group, Error *err) {
+/* The row of an added sequence that its score is read at; any target says that it is read. */
+static void mark_score_row(RewardPass *pass, const ModelConfig *config, const Tokens *prompt,
+                           bool pair) {
+    Batch *batch = &pass->batch;
+    size_t s = batch->sequences - 1;
+    batch->target[family_score_row(config, batch->start[s], batch->start[s + 1])] = 0;
+    if (pair && pass->segments) {
+        batch_set_segments(batch, s, prompt->count);
+    }
+}
+
+static bool add_group(RewardPass *pass, const ModelConfig *config, const RewardGroup *group,
+                      Error *err) {
     const Tokens *prompt = group->prompt;
     size_t from = 0, prefix = 0;
-    bool shared = group->texts > 1 && prompt->count > 1;
+    bool shared = group->texts > 1 && prompt->count > 1 && !group->apart;
     if (shared) {
         from = prompt->count - 1;
         if (!batch_add(&pass->batch, prompt->id, NULL, from, BATCH_NO_PREFIX,
@@ -95,26 +103,30 @@ static bool add_group(RewardPass *pass, const RewardGroup *group, Error *err) {
                           shared ? (int32_t)prefix : BATCH_NO_PREFIX, err)) {
             return false;
         }
+        mark_score_row(pass, config, prompt, group->text[i].completion != NULL);
     }
     return true;
 }
 
 /* Adds the group; *full = true says that it does not fit any more and was not added. */
-static bool pack(RewardPass *pass, const RewardGroup *group, bool *full, Error *err) {
+static bool pack(RewardPass *pass, const ModelConfig *config, const RewardGroup *group, bool *full,
+                 Error *err) {
     CHECK(group->rows <= pass->rows);
     *full = pass->batch.tokens + group->rows > pass->rows;
-    return *full || add_group(pass, group, err);
+    return *full || add_group(pass, config, group, err);
 }
 
-static size_t score_row(const RewardPass *pass, size_t group, size_t text) {
-    return pass->batch.start[pass->sequence[group] + text + 1] - 1;
+static size_t score_row(const RewardPass *pass, const ModelConfig *config, size_t group,
+                        size_t text) {
+    const size_t *start = pass->batch.start + pass->sequence[group] + text;
+    return family_score_row(config, start[0], start[1]);
 }
 
 /* Scores of packed group g, the bias included, into out[texts * labels]. */
 static void read_scores(const RewardPass *pass, const Model *model, size_t g, float *out) {
     size_t labels = pass->labels;
     for (size_t i = 0; i < pass->group[g]->texts; i++) {
-        const float *from = pass->score + score_row(pass, g, i) * labels;
+        const float *from = pass->score + score_row(pass, &model->config, g, i) * labels;
         for (size_t j = 0; j < labels; j++) {
             out[i * labels + j] = from[j] + model->config.reward_bias;
         }
@@ -131,7 +143,7 @@ bool reward_score(RewardPass *pass, const Model *model, RewardSet *set, Error *e
     clear(pass);
     for (size_t i = 0; i <= set->groups; i++) {
         bool full = i == set->groups;
-        if (!full && !pack(pass, &set->group[i], &full, err)) {
+        if (!full && !pack(pass, &model->config, &set->group[i], &full, err)) {
             return false;
         }
         if (!full) {
@@ -144,7 +156,7 @@ bool reward_score(RewardPass *pass, const Model *model, RewardSet *set, Error *e
             read_scores(pass, model, g, set->score + pass->group[g]->score * pass->labels);
         }
         clear(pass);
-        if (i < set->groups && !add_group(pass, &set->group[i], err)) {
+        if (i < set->groups && !add_group(pass, &model->config, &set->group[i], err)) {
             return false;
         }
     }
@@ -221,8 +233,8 @@ static void train_packed(RewardPass *pass, const Model *model, Gradients *gradie
         reward_group_loss(loss, group, labels, pass->texts, scale, pass->dtexts, pass->few,
                           pass->dfew, sums);
         for (size_t i = 0; i < group->texts; i++) {
-            memcpy(pass->dscore + score_row(pass, g, i) * labels, pass->dtexts + i * labels,
-                   labels * sizeof(float));
+            memcpy(pass->dscore + score_row(pass, &model->config, g, i) * labels,
+                   pass->dtexts + i * labels, labels * sizeof(float));
         }
     }
     PerToken gradient = {.score = pass->dscore};
@@ -240,12 +252,12 @@ bool reward_accumulate(RewardPass *pass, const Model *model, Gradients *gradient
         const RewardItem *item = &set->item[order(context, i)];
         for (size_t g = item->group; g < item->group + item->groups; g++) {
             bool full;
-            if (!pack(pass, &set->group[g], &full, err)) {
+            if (!pack(pass, &model->config, &set->group[g], &full, err)) {
                 return false;
             }
             if (full) {
                 train_packed(pass, model, gradients, loss, scale, sums);
-                if (!add_group(pass, &set->group[g], err)) {
+                if (!add_group(pass, &model->config, &set->group[g], err)) {
                     return false;
                 }
             }

@@ -140,6 +140,7 @@ static bool encode(Reward *reward, const char *what, bool training, const DataSe
     RewardSetOptions grouping = {
         .by_prompt = ranking,
         .keep_tied = !training,
+        .apart = family_is_encoder(&reward->model.config),
         .rows = (size_t)reward->config->settings.train.micro_tokens,
         .labels = reward->labels,
     };

@@ -109,6 +109,12 @@ static size_t group_rows(const RewardGroup *group) {
         const Tokens *completion = group->text[0].completion;
         return prompt + (completion == NULL ? 0 : completion->count);
     }
+    for (size_t i = 0; group->apart && i < group->texts; i++) {
+        rows += prompt + group->text[i].completion->count;
+    }
+    if (group->apart) {
+        return rows;
+    }
     for (size_t i = 0; i < group->texts; i++) {
         rows += 1 + group->text[i].completion->count;
     }
@@ -165,7 +171,7 @@ static size_t new_rows(const RewardGroup *group, const Example *example) {
     for (size_t i = 0; i < example->completions; i++) {
         const Tokens *completion = &example->completion[i];
         if (find_text(group, completion, text_key(group, completion)) == group->texts) {
-            rows += 1 + completion->count;
+            rows += (group->apart ? group->prompt->count : 1) + completion->count;
         }
     }
     return rows;
@@ -191,6 +197,7 @@ static RewardGroup *begin_group(Builder *builder, const Example *example) {
     builder->text_capacity = builder->judgment_capacity = 0;
     RewardGroup *group = &set->group[set->groups++];
     *group = (RewardGroup){.prompt = &example->prompt,
+                           .apart = builder->options->apart,
                            .key = builder->options->by_prompt ? example->group : example->key};
     return group;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/model/family.h"
 #include "tools/eval.h"
 
 enum { BATCH_TOKENS = 4096 };
@@ -94,8 +95,8 @@ static void collect_scores(EvalJudge *judge, size_t from, double *out) {
     PerToken values = {.score = judge->value};
     model_forward(&judge->model, judge->workspace, batch, &values);
     for (size_t s = 0; s < batch->sequences; s++) {
-        float score = judge->value[batch->start[s + 1] - 1] + judge->model.config.reward_bias;
-        out[from + s] = (double)score;
+        size_t row = family_score_row(&judge->model.config, batch->start[s], batch->start[s + 1]);
+        out[from + s] = (double)(judge->value[row] + judge->model.config.reward_bias);
     }
 }
 
@@ -121,7 +122,14 @@ static bool add_item(EvalJudge *judge, const Tokens *ids, size_t begin, bool tar
             return false;
         }
     }
-    return batch_add(&judge->batch, ids->id, target->id, ids->count, BATCH_NO_PREFIX, 0, NULL, err);
+    size_t s;
+    if (!batch_add(&judge->batch, ids->id, target->id, ids->count, BATCH_NO_PREFIX, 0, &s, err)) {
+        return false;
+    }
+    if (judge->model.config.segments > 1) {
+        batch_set_segments(&judge->batch, s, begin);
+    }
+    return true;
 }
 
 static bool run_items(EvalJudge *judge, const EvalItem *item, size_t n, bool scores, double *out,

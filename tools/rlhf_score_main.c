@@ -6,6 +6,7 @@
 
 #include "common/base/json.h"
 #include "common/base/memory.h"
+#include "common/model/family.h"
 #include "datasets/example.h"
 #include "tools/tool.h"
 
@@ -159,7 +160,7 @@ static void put_values(const Job *job, const char *key, Wanted wanted, bool list
         size_t begin = job->batch.start[s], end = job->batch.start[s + step];
         str_append(out, s > first ? "," : "");
         if (wanted == WANTED_SCORE) {
-            put_score(job, end - 1, out);
+            put_score(job, family_score_row(&job->tool->model.config, begin, end), out);
         } else if (wanted == WANTED_LOGPROB) {
             json_put_double(out, sequence_logprob(job, begin, end));
         } else {
@@ -218,14 +219,14 @@ static bool flush(Job *job, const size_t *first, size_t begin, size_t end, Error
     return ok;
 }
 
-static bool shares(const Example *example) {
-    return example->completions > 1;
+static bool shares(const Job *job, const Example *example) {
+    return example->completions > 1 && !family_is_encoder(&job->tool->model.config);
 }
 
-static size_t record_rows(const ExampleSet *set) {
+static size_t record_rows(const Job *job, const ExampleSet *set) {
     size_t n = 0;
     for (size_t i = 0; i < set->examples; i++) {
-        n += example_rows(&set->example[i], shares(&set->example[i]));
+        n += example_rows(&set->example[i], shares(job, &set->example[i]));
     }
     return n;
 }
@@ -235,10 +236,13 @@ static bool gather(Job *job, size_t i, size_t *first, Error *err) {
     const ExampleSet *set = &job->set[i];
     size_t wanted = set->example[0].completions > 1 ? set->example[0].completions : set->examples;
     for (size_t k = 0; k < set->examples; k++) {
+        const Example *example = &set->example[k];
         size_t start;
-        if (!example_add(&set->example[k], shares(&set->example[k]), false, &job->batch, &start,
-                         err)) {
+        if (!example_add(example, shares(job, example), false, &job->batch, &start, err)) {
             return false;
+        }
+        for (size_t j = 0; job->tool->model.config.segments > 1 && j < example->completions; j++) {
+            batch_set_segments(&job->batch, start + j, example->prompt.count);
         }
     }
     *first = job->batch.sequences - wanted;
@@ -248,7 +252,7 @@ static bool gather(Job *job, size_t i, size_t *first, Error *err) {
 static bool allocate(Job *job, Error *err) {
     size_t tokens = (size_t)job->config->tokens, sequences = 0, total = 0;
     for (size_t i = 0; i < job->data->records; i++) {
-        size_t n = record_rows(&job->set[i]);
+        size_t n = record_rows(job, &job->set[i]);
         tokens = n > tokens ? n : tokens;
         total += n;
         sequences += job->set[i].example[0].completions + job->set[i].examples + 1;
@@ -277,7 +281,7 @@ static bool score_all(Job *job, size_t *first, Error *err) {
     }
     progress_begin(&job->progress, "record", 0);
     for (size_t i = 0; i < records; i++) {
-        size_t more = record_rows(&job->set[i]);
+        size_t more = record_rows(job, &job->set[i]);
         if (i > begin && job->batch.tokens + more > job->batch.token_capacity) {
             if (!flush(job, first, begin, i, err)) {
                 return false;

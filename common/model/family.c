@@ -161,6 +161,14 @@ size_t family_index(const ModelConfig *config, Part part, size_t layer) {
     return index;
 }
 
+bool family_is_encoder(const ModelConfig *config) {
+    return config->family->block.bidirectional;
+}
+
+size_t family_score_row(const ModelConfig *config, size_t begin, size_t end) {
+    return family_is_encoder(config) ? begin : end - 1;
+}
+
 bool part_is_behind(Part part) {
     return part == PART_K_WEIGHT || part == PART_V_WEIGHT || part == PART_K_BIAS ||
            part == PART_V_BIAS || part == PART_GATED_WEIGHT || part == PART_GATED_BIAS;

@@ -227,6 +227,12 @@ const ModelFamily *family_at(size_t i);
 /* Whether the configuration has the tensor (of each block). */
 bool family_has_row(const ModelConfig *config, const TensorRow *row);
 
+/* Whether rows see both directions of their sequence: then a sequence has no prefix, and a text's score is
+ * read at its first row. */
+bool family_is_encoder(const ModelConfig *config);
+/* The row that the score of the text in rows [begin, end) is read at. */
+size_t family_score_row(const ModelConfig *config, size_t begin, size_t end);
+
 /* Whether a part lies right behind the one before it, as K behind Q. */
 bool part_is_behind(Part part);
 

@@ -255,7 +255,7 @@ static const BadInput configs[] = {
      {COPY("m", "m"), REPLACE(CONFIG, "\"n_embd\": 16", "\"n_embd\": 131072"),
       REPLACE(CONFIG, "\"n_layer\": 1", "\"n_layer\": 4096"),
       REPLACE(CONFIG, "\"n_inner\": null", "\"n_inner\": 1048576")}},
-    {"an unknown activation", TRAIN, 65, "'activation_function' is the string \"swish\"",
+    {"an unknown activation", TRAIN, 65, "'activation_function' is the string \"mish\"",
      {COPY("m", "m"), REPLACE(CONFIG, "gelu_new", "swish")}},
     {"an epsilon of zero", TRAIN, 65, "epsilon of the norms is 0",
      {COPY("m", "m"), REPLACE(CONFIG, "1e-05", "0")}},
