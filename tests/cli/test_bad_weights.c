@@ -256,7 +256,7 @@ static const BadInput configs[] = {
       REPLACE(CONFIG, "\"n_layer\": 1", "\"n_layer\": 4096"),
       REPLACE(CONFIG, "\"n_inner\": null", "\"n_inner\": 1048576")}},
     {"an unknown activation", TRAIN, 65, "'activation_function' is the string \"mish\"",
-     {COPY("m", "m"), REPLACE(CONFIG, "gelu_new", "swish")}},
+     {COPY("m", "m"), REPLACE(CONFIG, "gelu_new", "mish")}},
     {"an epsilon of zero", TRAIN, 65, "epsilon of the norms is 0",
      {COPY("m", "m"), REPLACE(CONFIG, "1e-05", "0")}},
     {"a negative epsilon", TRAIN, 65, "'layer_norm_epsilon' is the number -1",
