@@ -15,7 +15,7 @@ typedef enum Target { TARGET_GGUF, TARGET_OLLAMA, TARGET_HUGGINGFACE } Target;
 typedef enum Type { TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0 } Type;
 
 typedef struct Config {
-    char *output, *name;
+    char *output, *name, *tokenizer;
     int target, type;
     int64_t shard;
     bool quiet;
@@ -39,6 +39,8 @@ static const Option rows[] = {
      .help = "Largest file of weights of a folder; 0: one file."},
     {"export.name", OPTION_STRING, AT(name), "null",
      .help = "Name of the model in the file; null: that of its folder."},
+    {"tokenizer.path", OPTION_STRING, AT(tokenizer), "null",
+     .help = "Tokenizer's folder or file; null: the model's folder."},
     {"output", OPTION_STRING, AT(output), "null",
      .help = "File, or folder for ollama and huggingface. A file is complete or absent."},
     {"log.quiet", OPTION_BOOL, AT(quiet), "false", .help = "Say nothing but errors."},
@@ -48,6 +50,7 @@ static const OptionFlag flags[] = {
     {"--to", 0, "export.to", "FORM"},
     {"--type", 0, "export.type", "TYPE"},
     {"--name", 0, "export.name", "NAME"},
+    {"--tokenizer", 0, "tokenizer.path", "PATH"},
     {"--max-shard-size", 0, "export.max_shard_size", "MB"},
     {"--output", 'o', "output", "PATH"},
     {"--quiet", 'q', "log.quiet", NULL},
@@ -115,8 +118,9 @@ static bool open_model(Opened *opened, const char *folder, const Config *config,
     if (opened->model.config.adapter.rank > 0) {
         model_merge_adapter(&opened->model);
     }
-    opened->tokenizer = tokenizer_load(folder, err);
-    bool ok = opened->tokenizer != NULL && layout_load(&opened->layout, folder, &found, err);
+    opened->tokenizer = tokenizer_load(config->tokenizer != NULL ? config->tokenizer : folder, err);
+    bool ok = opened->tokenizer != NULL &&
+              (!file_is_folder(folder) || layout_load(&opened->layout, folder, &found, err));
     size_t known = ok ? tokenizer_vocabulary(opened->tokenizer) : 0;
     if (ok && known > opened->model.config.vocabulary) {
         ok = error_set(err, ERROR_DATA,

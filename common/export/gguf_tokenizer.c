@@ -348,7 +348,8 @@ bool export_tokenizer(const ExportSource *source, size_t rows, GgufWriter *write
     if (!put_vocabulary(tokenizer, rows, eos, writer, notes, err)) {
         return false;
     }
-    bool add_bos = source->layout != NULL ? source->layout->bos : vocabulary_adds_bos(tokenizer);
+    bool own = source->layout != NULL && source->layout->template == NULL;
+    bool add_bos = own ? source->layout->bos : vocabulary_adds_bos(tokenizer);
     put_id(writer, "tokenizer.ggml.bos_token_id", bos >= 0 ? bos : eos);
     put_id(writer, "tokenizer.ggml.eos_token_id", eos);
     put_id(writer, "tokenizer.ggml.unknown_token_id", tokenizer_unknown(tokenizer));
