@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/memory.h"
+#include "common/model/family.h"
 #include "ppo/ppo_sizes.h"
 
 int64_t ppo_iterations(const PpoConfig *config, size_t prompts) {
@@ -16,12 +17,29 @@ const Model *ppo_result(const Ppo *ppo) {
     return ppo->ema.data != NULL ? &ppo->ema : ppo->part.policy;
 }
 
+static bool is_zero(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (x[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether what both models have is the same, and an adapter that only the first has does nothing yet. */
 static bool same_weights(const Model *a, const Model *b) {
     for (size_t i = 0; i < b->parameters; i++) {
         const Parameter *right = &b->parameter[i], *left = model_find(a, right->name);
         if (left == NULL || left->count != right->count ||
-            memcmp(a->data + left->offset, b->data + right->offset, right->count * sizeof(float)) !=
-                0) {
+            memcmp(parameter_data(a, left), parameter_data(b, right),
+                   right->count * sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    size_t base = family_parameters(&a->config);
+    for (size_t i = base; b->config.adapter.rank == 0 && i < a->parameters; i++) {
+        bool second = (i - base) % 2 == 1;
+        if (second && !is_zero(parameter_data(a, &a->parameter[i]), a->parameter[i].count)) {
             return false;
         }
     }
@@ -36,13 +54,17 @@ static bool init_models(Ppo *ppo, const PpoSizes *sizes, Error *err) {
     if (!gradients_init(&ppo->policy_gradients, part->policy, err) ||
         !optimizer_init(&ppo->policy_optimizer, &options, &ppo->policy_gradients, err) ||
         (ppo->policy_space = workspace_create(&part->policy->config, &sizes->training, err)) ==
-            NULL ||
-        (ppo->reference_space = workspace_create(&part->reference->config, &sizes->reading, err)) ==
             NULL) {
         return false;
     }
     workspace_set_temperature(ppo->policy_space, temperature);
-    workspace_set_temperature(ppo->reference_space, temperature);
+    if (!part->reference->borrowed) {
+        ppo->reference_space = workspace_create(&part->reference->config, &sizes->reading, err);
+        if (ppo->reference_space == NULL) {
+            return false;
+        }
+        workspace_set_temperature(ppo->reference_space, temperature);
+    }
     workspace_set_dropout(ppo->policy_space, false, 0, 0);
     if (part->critic != NULL) {
         if (!gradients_init(&ppo->critic_gradients, part->critic, err) ||

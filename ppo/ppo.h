@@ -32,7 +32,7 @@ typedef struct PpoParts {
     const PpoConfig *config;
     Log *log;               /* or NULL */
     Model *policy;          /* HEAD_BOTH when it carries the critic, else HEAD_LM */
-    const Model *reference; /* frozen */
+    const Model *reference; /* frozen; on the policy's base (then of the same head), or a model apart */
     Model *critic;          /* NULL: shared */
     RewardSource *source;
     RewardSource *judge;         /* or NULL */
@@ -77,7 +77,8 @@ typedef struct Ppo {
     Gradients policy_gradients, critic_gradients;
     Optimizer policy_optimizer, critic_optimizer;
     Model ema; /* average of the policy's weights; data NULL without one */
-    Workspace *policy_space, *reference_space, *critic_space;
+    Workspace *policy_space, *critic_space;
+    Workspace *reference_space; /* NULL: a reference on the policy's base passes through the policy's */
     Generator *generator;
     Rollout rollout, trial; /* of an iteration, of an evaluation */
     Pack pack;

@@ -4,17 +4,21 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/model/adapter_io.h"
 #include "ppo/ppo.h"
 
-/* Copies the weights that both models have, by name. */
+/* Copies the weights that both models have, by name; not those that they share. */
 static void copy_weights(Model *to, const Model *from) {
     for (size_t i = 0; i < to->parameters; i++) {
         Parameter *parameter = &to->parameter[i];
         const Parameter *source = model_find(from, parameter->name);
         if (source != NULL) {
             CHECK(source->count == parameter->count);
-            memcpy(to->data + parameter->offset, from->data + source->offset,
-                   parameter->count * sizeof(float));
+            const float *values = parameter_data(from, source);
+            float *place = parameter_data(to, parameter);
+            if (place != values) {
+                memcpy(place, values, parameter->count * sizeof(float));
+            }
         }
     }
     model_touch(to);
@@ -28,7 +32,8 @@ static bool part_of(const Model *both, HeadKind head, Model *out, Error *err) {
     }
     config.head = head;
     config.labels = head == HEAD_LM ? 0 : 1;
-    bool ok = model_create(out, &config, err);
+    bool ok = both->config.adapter.rank > 0 ? model_share(out, both, &config, err)
+                                            : model_create(out, &config, err);
     model_config_done(&config);
     if (ok) {
         copy_weights(out, both);
@@ -96,7 +101,8 @@ bool ppo_save(const Ppo *ppo, const char *folder, cJSON *state, Error *err) {
 
 uint64_t ppo_checkpoint_bytes(const Ppo *ppo) {
     const PpoParts *part = &ppo->part;
-    uint64_t policy = part->policy->count, critic = part->critic == NULL ? 0 : part->critic->count;
+    uint64_t policy = model_changing(part->policy);
+    uint64_t critic = part->critic == NULL ? 0 : model_changing(part->critic);
     uint64_t shared = part->critic == NULL ? policy : 0;
     uint64_t average = ppo->ema.data == NULL ? 0 : policy;
     return (3 * policy + 3 * critic + shared + average) * sizeof(float);
@@ -109,8 +115,8 @@ static bool load_weights(Model *model, const char *folder, const char *name, Hea
     Model saved = {0};
     bool fresh = false;
     char *path = file_join(folder, name, err);
-    bool ok =
-        path != NULL && model_load(&saved, path, (int)head, head == HEAD_LM ? 0 : 1, &fresh, err);
+    bool ok = path != NULL && model_load_beside(&saved, model, path, (int)head,
+                                                head == HEAD_LM ? 0 : 1, &fresh, err);
     if (ok) {
         copy_weights(model, &saved);
     }

@@ -65,7 +65,9 @@ bool ppo_logprobs(Ppo *ppo, Rollout *rollout, const Model *policy, bool old, boo
             hand_out(pack, ppo->row_logprob, 0, rollout->old);
         }
         PerToken reference = {.logprob = ppo->row_logprob};
-        model_forward(part->reference, ppo->reference_space, &pack->batch, &reference);
+        model_forward(part->reference,
+                      ppo->reference_space != NULL ? ppo->reference_space : ppo->policy_space,
+                      &pack->batch, &reference);
         hand_out(pack, ppo->row_logprob, 0, rollout->reference);
         if (values && !shared) {
             PerToken critic = {.score = ppo->row_score};

@@ -87,7 +87,7 @@ bool ppo_sizes(const PpoParts *parts, PpoSizes *sizes, Error *err) {
 }
 
 static size_t weights(const Model *model) {
-    return model->count * sizeof(float);
+    return model_held(model) * sizeof(float);
 }
 
 bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
@@ -96,12 +96,13 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
         return false;
     }
     const PpoConfig *config = parts->config;
-    size_t average = config->settings.train.ema > 0 ? weights(parts->policy) : 0;
+    size_t average =
+        config->settings.train.ema > 0 ? model_changing(parts->policy) * sizeof(float) : 0;
     size_t policy = optimizer_bytes(parts->policy) / 2; /* gradients, and each moment of Adam */
     size_t critic = parts->critic == NULL ? 0 : optimizer_bytes(parts->critic) / 2;
     size_t pass[3] = {
         workspace_bytes(&parts->policy->config, &sizes.training),
-        workspace_bytes(&parts->reference->config, &sizes.reading),
+        parts->reference->borrowed ? 0 : workspace_bytes(&parts->reference->config, &sizes.reading),
         parts->critic == NULL ? 0 : workspace_bytes(&parts->critic->config, &sizes.training),
     };
     size_t decoding = generator_bytes(&parts->policy->config, &sizes.generator);

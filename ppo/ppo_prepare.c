@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/model/adapter_io.h"
 #include "ppo/ppo_sizes.h"
 
 void ppo_inputs_done(PpoInputs *inputs) {
@@ -111,12 +112,48 @@ static const char *reward_folder(const PpoConfig *config) {
     return folder;
 }
 
+/* The policy with a score head, on the policy's base where that is frozen: its adapter begins as the
+ * policy's. */
+static bool critic_of_policy(PpoInputs *inputs, const Settings *settings, Error *err) {
+    const Model *policy = &inputs->policy;
+    bool fresh;
+    if (policy->config.adapter.rank == 0) {
+        return model_load(&inputs->critic, settings->model.path, HEAD_SCORES, 1, &fresh, err);
+    }
+    ModelConfig config;
+    if (!model_config_copy(&config, &policy->config, err)) {
+        return false;
+    }
+    model_config_set_head(&config, HEAD_SCORES, 1);
+    bool ok = model_share(&inputs->critic, policy, &config, err);
+    model_config_done(&config);
+    for (size_t i = 0; ok && i < inputs->critic.parameters; i++) {
+        const Parameter *to = &inputs->critic.parameter[i];
+        const Parameter *from = to->own ? model_find(policy, to->name) : NULL;
+        if (from != NULL) {
+            memcpy(parameter_data(&inputs->critic, to), parameter_data(policy, from),
+                   to->count * sizeof(float));
+        }
+    }
+    return ok;
+}
+
+/* A critic from a folder: an adapter goes on training, on the policy's base if it is the same; a whole
+ * model gets one where the policy has a new one. */
+static bool open_critic(PpoInputs *inputs, const Settings *settings, const char *folder,
+                        bool *fresh, Error *err) {
+    return model_load_beside(&inputs->critic, &inputs->policy, folder, HEAD_SCORES, 1, fresh,
+                             err) &&
+           (settings->lora.rank == 0 || inputs->critic.config.adapter.rank > 0 ||
+            stage_adapt(settings, &inputs->critic, folder, err));
+}
+
 static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Error *err) {
     const char *folder = config->ppo.critic_path;
     bool fresh = false;
     if (folder == NULL && config->ppo.critic == CRITIC_POLICY) {
         folder = config->settings.model.path;
-        if (!model_load(&inputs->critic, folder, HEAD_SCORES, 1, &fresh, err)) {
+        if (!critic_of_policy(inputs, &config->settings, err)) {
             return false;
         }
         model_initialize_scores(&inputs->critic, (uint64_t)config->settings.train.seed, true);
@@ -129,7 +166,7 @@ static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
                              "folder in ppo.critic_path");
         }
         if (!same_tokenizer(folder, inputs->tokenizer, "the critic's model", err) ||
-            !model_load(&inputs->critic, folder, HEAD_SCORES, 1, &fresh, err)) {
+            !open_critic(inputs, &config->settings, folder, &fresh, err)) {
             return false;
         }
         if (fresh) {
@@ -144,14 +181,32 @@ static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
            describe_model("critic", folder, &inputs->critic, log);
 }
 
+/* The policy as it is now, without weights of its own but those of an adapter that it begins with. */
+static bool reference_of_policy(PpoInputs *inputs, const Settings *settings, Log *log, Error *err) {
+    const Model *policy = &inputs->policy;
+    bool bare = settings->lora.rank > 0;
+    log_info(log, "reference: the policy's base%s", bare ? "" : ", with its adapter as it is now");
+    if (!bare) {
+        return model_copy(&inputs->reference, policy, err);
+    }
+    ModelConfig config;
+    if (!model_config_copy(&config, &policy->config, err)) {
+        return false;
+    }
+    config.adapter = (AdapterConfig){0};
+    bool ok = model_share(&inputs->reference, policy, &config, err);
+    model_config_done(&config);
+    return ok;
+}
+
 static bool load_models(PpoInputs *inputs, const PpoConfig *config, Log *log, Error *err) {
     const Settings *settings = &config->settings;
     const char *path = settings->model.path;
     const char *reference = config->ppo.reference == NULL ? path : config->ppo.reference;
     bool shared = config->ppo.critic == CRITIC_SHARED && config->ppo.critic_path == NULL;
     bool fresh = false;
-    if (!model_load(&inputs->policy, path, shared ? HEAD_BOTH : HEAD_LM, shared ? 1 : 0, &fresh,
-                    err) ||
+    if (!stage_open_model(settings, shared ? HEAD_BOTH : HEAD_LM, shared ? 1 : 0, &inputs->policy,
+                          &fresh, err) ||
         !check_vocabulary(&inputs->policy, path, inputs->tokenizer, err) ||
         !describe_model("policy", path, &inputs->policy, log)) {
         return false;
@@ -162,8 +217,13 @@ static bool load_models(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
     if (settings->model.freeze >= 0) {
         model_freeze(&inputs->policy, (size_t)settings->model.freeze);
     }
-    if (!model_load(&inputs->reference, reference, HEAD_LM, 0, NULL, err) ||
-        !describe_model("reference", reference, &inputs->reference, log)) {
+    stage_say_adapter(&inputs->policy, log);
+    if (config->ppo.reference == NULL && inputs->policy.config.adapter.rank > 0) {
+        if (!reference_of_policy(inputs, settings, log, err)) {
+            return false;
+        }
+    } else if (!model_load(&inputs->reference, reference, HEAD_LM, 0, NULL, err) ||
+               !describe_model("reference", reference, &inputs->reference, log)) {
         return false;
     }
     if (config->ppo.reference != NULL &&
@@ -178,6 +238,7 @@ static bool load_rewards(PpoInputs *inputs, const PpoConfig *config, Error *err)
     RewardContext context = {
         .fingerprint = tokenizer_fingerprint(inputs->tokenizer),
         .eos = inputs->eos,
+        .near = inputs->policy.config.adapter.rank > 0 ? &inputs->policy : NULL,
         .pass = stage_reading_plan(settings, (size_t)settings->train.micro_tokens),
         .most_tokens = inputs->policy.config.context + 1,
         .timeout = config->reward.timeout,

@@ -257,5 +257,7 @@ bool ppo_report(const Ppo *ppo, const Run *run, int64_t best_step, Str *out, Err
             return false;
         }
     }
-    return str_ok(out, err);
+    return str_ok(out, err) && (ppo->part.tokenizer == NULL ||
+                                stage_save_merged(&ppo->config->settings, ppo->part.tokenizer,
+                                                  ppo->part.layout, run->folder, err));
 }

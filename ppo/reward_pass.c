@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/model/adapter_io.h"
 
 static bool open_text(RewardPass *pass, const RewardContext *context, Error *err) {
     bool found = false;
@@ -40,7 +41,8 @@ bool reward_pass_open(RewardPass *pass, const char *folder, size_t labels,
     bool fresh = false;
     pass->folder = mem_strdup(folder, err);
     bool ok = pass->folder != NULL &&
-              model_load(&pass->model, folder, labels == 1 ? HEAD_SCORES : -1, labels, &fresh, err);
+              model_load_beside(&pass->model, context->near, folder, labels == 1 ? HEAD_SCORES : -1,
+                                labels, &fresh, err);
     if (ok && (fresh || pass->model.config.labels == 0)) {
         ok = error_set(err, ERROR_DATA,
                        "%s has no score head, expected a sequence-classification model such as "
@@ -80,7 +82,7 @@ void reward_pass_close(RewardPass *pass) {
 }
 
 size_t reward_pass_weights(const RewardPass *pass) {
-    return pass->model.count * sizeof(float);
+    return model_held(&pass->model) * sizeof(float);
 }
 
 size_t reward_pass_work(const RewardPass *pass) {

@@ -58,6 +58,7 @@ void reward_source_free(RewardSource *source); /* NULL is fine */
 typedef struct RewardContext {
     uint64_t fingerprint; /* of the policy's tokenizer */
     int32_t eos;          /* that ends a completion, -1: none */
+    const Model *near;    /* lends its base to scoring models on it, or NULL; lives longer */
     WorkspacePlan pass;   /* of the scoring model; .tokens is the budget of a batch */
     size_t most_tokens;   /* longest prompt and completion, plus one for an appended EOS */
     double timeout;       /* seconds for a program's batch */

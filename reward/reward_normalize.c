@@ -280,7 +280,7 @@ bool reward_save_scaled(const Reward *reward, Model *model, const RewardScale *s
                         const char *folder, Error *err) {
     const Parameter *head = model_find(model, "score.weight");
     CHECK(head != NULL);
-    float *weight = model->data + head->offset, bias = model->config.reward_bias;
+    float *weight = parameter_data(model, head), bias = model->config.reward_bias;
     float *kept = mem_alloc(head->count, sizeof *kept, err);
     if (kept == NULL) {
         return false;

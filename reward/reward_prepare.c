@@ -315,11 +315,11 @@ bool reward_allocate(Reward *reward, Error *err) {
 
 bool reward_plan(const Reward *reward, Str *plan, Error *err) {
     const Settings *settings = &reward->config->settings;
-    size_t weights = reward->model.count * sizeof(float);
+    size_t weights = model_held(&reward->model) * sizeof(float);
     size_t optimizer = optimizer_bytes(&reward->model);
     WorkspacePlan workspace = stage_training_plan(settings, reward->rows);
     size_t pass = reward_pass_bytes(&reward->model.config, &workspace, reward->most_texts);
-    size_t average = settings->train.ema > 0 ? weights : 0;
+    size_t average = settings->train.ema > 0 ? model_changing(&reward->model) * sizeof(float) : 0;
     bool ranking = objective(reward) == REWARD_RANKING;
     str_append(plan, "plan\n");
     stage_plan_line(plan, "parameters", "%zu", reward->model.count);

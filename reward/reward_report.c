@@ -171,5 +171,7 @@ bool reward_report(void *context, const Run *run, int64_t best_step, Str *out, E
     }
     reward_evaluation_done(&evaluation);
     free(folder);
-    return ok && str_ok(out, err);
+    return ok && str_ok(out, err) &&
+           stage_save_merged(&reward->config->settings, reward->tokenizer, &reward->layout,
+                             run->folder, err);
 }

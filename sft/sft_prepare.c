@@ -139,12 +139,12 @@ bool sft_plan(const Sft *sft, Str *plan, Error *err) {
     const Settings *settings = &sft->config->settings;
     WorkspacePlan workspace = stage_training_plan(settings, sft->rows);
     GeneratorPlan generator = generator_plan(sft);
-    size_t weights = sft->model.count * sizeof(float);
+    size_t weights = model_held(&sft->model) * sizeof(float);
     size_t optimizer = optimizer_bytes(&sft->model);
     size_t pass = workspace_bytes(&sft->model.config, &workspace);
     size_t sampling =
         sft->prompts.examples == 0 ? 0 : generator_bytes(&sft->model.config, &generator);
-    size_t average = settings->train.ema > 0 ? weights : 0;
+    size_t average = settings->train.ema > 0 ? model_changing(&sft->model) * sizeof(float) : 0;
     str_append(plan, "plan\n");
     stage_plan_line(plan, "records", "%zu", sft->train.examples);
     stage_plan_line(plan, "tokens an epoch", "%zu, %zu trained", sft->train.counts.tokens,

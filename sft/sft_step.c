@@ -271,15 +271,15 @@ static bool load(void *context, const char *folder, const cJSON *state, Error *e
 }
 
 static bool report(void *context, const Run *run, int64_t best_step, Str *out, Error *err) {
-    (void)run;
     (void)best_step;
-    const Sft *sft = context;
+    Sft *sft = context;
     str_append(out, "## Data\n\n```\n");
     str_append(out, str_text(&sft->train_data.description));
     str_append(out, "\n");
     examples_describe(&sft->train.counts, out);
     str_append(out, "\n```\n");
-    return str_ok(out, err);
+    return str_ok(out, err) && stage_save_merged(&sft->config->settings, sft->tokenizer,
+                                                 &sft->layout, run->folder, err);
 }
 
 static const char *const publish[] = {"model", NULL};

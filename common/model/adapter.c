@@ -305,7 +305,7 @@ void adapter_initialize(Model *model, size_t i, uint64_t seed) {
 }
 
 bool model_adapt(Model *model, const AdapterConfig *adapter, uint64_t seed, Error *err) {
-    CHECK(model->config.adapter.rank == 0 && model->own == NULL);
+    CHECK(model->config.adapter.rank == 0);
     Model adapted;
     ModelConfig config = model->config; /* shallow: model_share copies it */
     config.adapter = *adapter;

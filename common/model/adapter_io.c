@@ -27,9 +27,10 @@ bool adapter_is_folder(const char *folder) {
     return has_file(folder, "adapter_config.json");
 }
 
-/* The path, absolute, if it is a model's folder; else NULL. */
+/* The path, absolute, if it is a model's; else NULL. */
 static char *model_folder(const char *path) {
-    return has_file(path, "config.json") ? realpath(path, NULL) : NULL;
+    bool file = file_exists(path) && !file_is_folder(path);
+    return file || has_file(path, "config.json") ? realpath(path, NULL) : NULL;
 }
 
 static char *base_folder(const cJSON *json, const char *folder, Error *err) {
@@ -271,8 +272,27 @@ static size_t labels_in(const SafeTensors *file) {
     return labels;
 }
 
-static bool base_load(Model *model, const cJSON *json, const SafeTensors *file, const char *folder,
-                      const char *base, int head, size_t labels, bool *fresh, Error *err) {
+/* The base as the model wants it: of `near` on the same base its weights, else those of the folder. */
+static bool base_take(Model *model, const Model *near, const char *base, int head, size_t labels,
+                      bool *fresh, Error *err) {
+    if (near == NULL || near->base == NULL || strcmp(near->base, base) != 0) {
+        return model_load(model, base, head, labels, fresh, err);
+    }
+    ModelConfig config;
+    if (!model_config_copy(&config, &near->config, err)) {
+        return false;
+    }
+    config.adapter = (AdapterConfig){0};
+    model_config_set_head(&config, (HeadKind)head, head == HEAD_LM ? 0 : labels == 0 ? 1 : labels);
+    *fresh = head != HEAD_LM;
+    bool ok = model_share(model, near, &config, err);
+    model_config_done(&config);
+    return ok;
+}
+
+static bool base_load(Model *model, const Model *near, const cJSON *json, const SafeTensors *file,
+                      const char *folder, const char *base, int head, size_t labels, bool *fresh,
+                      Error *err) {
     bool scores = adapter_json_scores(json);
     if (adapter_is_folder(base)) {
         return error_at(err, ERROR_DATA, base, 0, 0,
@@ -289,11 +309,11 @@ static bool base_load(Model *model, const cJSON *json, const SafeTensors *file, 
         return error_at(err, ERROR_DATA, folder, 0, 0,
                         "the model gives %zu numbers a text, %zu were expected", here, labels);
     }
-    return model_load(model, base, head, here != 0 ? here : labels, fresh, err);
+    return base_take(model, near, base, head, here != 0 ? here : labels, fresh, err);
 }
 
-bool adapter_load(Model *model, const char *folder, const char *base, int head, size_t labels,
-                  bool *fresh_head, Error *err) {
+bool adapter_load(Model *model, const char *folder, const char *base, const Model *near, int head,
+                  size_t labels, bool *fresh_head, Error *err) {
     *model = (Model){0};
     SafeTensors file = {0};
     AdapterConfig adapter;
@@ -306,7 +326,8 @@ bool adapter_load(Model *model, const char *folder, const char *base, int head, 
         error_errno(err, "cannot open", base);
     }
     bool opened = at != NULL && weights_open(&file, folder, err);
-    bool ok = opened && base_load(model, json, &file, folder, at, head, labels, &fresh, err) &&
+    bool ok = opened &&
+              base_load(model, near, json, &file, folder, at, head, labels, &fresh, err) &&
               config_adopt(model, folder, err) && base_check(model, folder, at, err) &&
               adapter_json_parse(json, folder, &model->config, &adapter, err) &&
               model_adapt(model, &adapter, 0, err) && own_read(model, &file, &fresh, err);
@@ -319,12 +340,20 @@ bool adapter_load(Model *model, const char *folder, const char *base, int head, 
         model_done(model);
         return false;
     }
+    free(model->base); /* of a lender */
     model->base = at;
     model_touch(model);
     if (fresh_head != NULL) {
         *fresh_head = fresh;
     }
     return true;
+}
+
+bool model_load_beside(Model *model, const Model *near, const char *folder, int head, size_t labels,
+                       bool *fresh_head, Error *err) {
+    return adapter_is_folder(folder)
+               ? adapter_load(model, folder, NULL, near, head, labels, fresh_head, err)
+               : model_load(model, folder, head, labels, fresh_head, err);
 }
 
 bool adapter_reload(Model *model, const char *folder, Error *err) {

@@ -19,9 +19,13 @@ bool adapter_is_folder(const char *folder);
  * folder. Release with free; NULL and ERROR_NO_INPUT when it is not there. */
 char *adapter_base_folder(const char *folder, Error *err);
 
-/* As model_load. base: folder of the base, or NULL: the one that the adapter names. */
-bool adapter_load(Model *model, const char *folder, const char *base, int head, size_t labels,
-                  bool *fresh_head, Error *err);
+/* As model_load. base: folder of the base, or NULL: the one that the adapter names. near: a model on the
+ * same base lends it (model_share), on another base or NULL: the base is read. */
+bool adapter_load(Model *model, const char *folder, const char *base, const Model *near, int head,
+                  size_t labels, bool *fresh_head, Error *err);
+/* As model_load; of an adapter on the base of `near`, which then must live longer, the base is not read. */
+bool model_load_beside(Model *model, const Model *near, const char *folder, int head, size_t labels,
+                       bool *fresh_head, Error *err);
 /* As model_reload, for a model with an adapter: everything that is its own. */
 bool adapter_reload(Model *model, const char *folder, Error *err);
 /* As model_save. */

@@ -64,6 +64,15 @@ static inline float *parameter_data(const Model *model, const Parameter *paramet
     return (parameter->own ? model->own : model->data) + parameter->offset;
 }
 
+/* Floats that a model takes beside what it borrows, and those that a copy of it or a folder takes: all but
+ * the base under an adapter. */
+static inline size_t model_held(const Model *model) {
+    return (model->borrowed ? 0 : model->count) + model->own_count;
+}
+static inline size_t model_changing(const Model *model) {
+    return model->own != NULL ? model->own_count : model->count;
+}
+
 /* Gives the model a version that no other weights of this process have or had. Whoever changes weights
  * calls it: what is derived from them (packed copies) compares versions. */
 void model_touch(Model *model);

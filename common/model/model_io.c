@@ -382,7 +382,7 @@ bool model_load(Model *model, const char *folder, int head, size_t labels, bool 
                 Error *err) {
     bool fresh;
     if (adapter_is_folder(folder)) {
-        return adapter_load(model, folder, NULL, head, labels, fresh_head, err);
+        return adapter_load(model, folder, NULL, NULL, head, labels, fresh_head, err);
     }
     if (!load(model, NULL, folder, head, labels, &fresh, err)) {
         model_done(model);

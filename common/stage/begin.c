@@ -220,7 +220,7 @@ size_t stage_rows(const Settings *settings, size_t longest) {
 }
 
 uint64_t stage_checkpoint_bytes(const Model *model, size_t copies) {
-    uint64_t bytes = optimizer_bytes(model) + (1 + copies) * model->count * sizeof(float);
+    uint64_t bytes = optimizer_bytes(model) + (1 + copies) * model_changing(model) * sizeof(float);
     return bytes + ((uint64_t)1 << 20); /* tokenizer, configuration, manifest */
 }
 

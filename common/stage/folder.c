@@ -238,7 +238,7 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
                       int head, size_t labels, Model *model, bool *fresh_head, Log *log,
                       Error *err) {
     if (settings->model.path != NULL) {
-        if (!model_load(model, settings->model.path, head, labels, fresh_head, err)) {
+        if (!stage_open_model(settings, head, labels, model, fresh_head, err)) {
             return false;
         }
         if (tokenizer_vocabulary(tokenizer) > model->config.vocabulary) {
@@ -250,6 +250,10 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
             model_done(model);
             return false;
         }
+    } else if (settings->lora.rank > 0 || settings->model.adapter != NULL) {
+        return error_set(err, ERROR_CONFIG,
+                         "an adapter needs a trained model under it; name its folder with --model "
+                         "DIR");
     } else if (settings->model.fresh.layers > 0) {
         ModelConfig config = {0};
         if (!fresh_config(settings, tokenizer, layout, head, labels, &config, err) ||
@@ -275,6 +279,7 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
              "%.2f M parameters",
              settings->model.path == NULL ? "new" : settings->model.path, c->layers, c->width,
              c->heads, c->vocabulary, c->context, (double)model->count / 1e6);
+    stage_say_adapter(model, log);
     return true;
 }
 

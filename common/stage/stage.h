@@ -73,7 +73,19 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
                       int head, size_t labels, Model *model, bool *fresh_head, Log *log,
                       Error *err);
 
-/* Folder with config.json, model.safetensors, tokenizer and layout files; the folder is created. */
+/* The weights of settings.model.path with the adapter that the settings ask for: model.adapter, or a new
+ * one of lora.rank. */
+bool stage_open_model(const Settings *settings, int head, size_t labels, Model *model,
+                      bool *fresh_head, Error *err);
+/* Puts a new adapter by settings.lora on a model whose weights are those of the folder `base`. */
+bool stage_adapt(const Settings *settings, Model *model, const char *base, Error *err);
+void stage_say_adapter(const Model *model, Log *log);
+/* With lora.merge: the result, run/model, as a whole model to run/merged. */
+bool stage_save_merged(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
+                       const char *run, Error *err);
+
+/* Folder with config.json, model.safetensors, tokenizer and layout files; the folder is created. Of a model
+ * with an adapter it is an adapter's folder. */
 bool stage_save_model(const Model *model, const Tokenizer *tokenizer, const Layout *layout,
                       const char *folder, Error *err);
 

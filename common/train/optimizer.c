@@ -94,7 +94,7 @@ static void step_piece(void *context, size_t begin, size_t end, int thread) {
         size_t to = end < p->gradient + p->count ? end : p->gradient + p->count;
         AdamStep step = job->step;
         step.keep = p->decay ? job->decayed : 1;
-        row_kernels()->adam(job->model->data + p->offset + (from - p->gradient),
+        row_kernels()->adam(parameter_data(job->model, p) + (from - p->gradient),
                             job->optimizer->m + from, job->optimizer->v + from,
                             job->gradients->data + from, &step, to - from);
     }
@@ -102,7 +102,7 @@ static void step_piece(void *context, size_t begin, size_t end, int thread) {
 
 void optimizer_step(Optimizer *optimizer, Model *model, Gradients *gradients, double norm,
                     double learning_rate) {
-    CHECK(!model->mapped && gradients->count == optimizer->count && isfinite(norm));
+    CHECK(gradients->count == optimizer->count && isfinite(norm));
     const OptimizerOptions *o = &optimizer->options;
     optimizer->step++;
     double correction1 = 1 - pow(o->beta1, (double)optimizer->step);
@@ -144,8 +144,9 @@ static void ema_piece(void *context, size_t begin, size_t end, int thread) {
 }
 
 void ema_update(Model *ema, const Model *model, double decay) {
-    CHECK(!ema->mapped && ema->count == model->count);
-    EmaJob job = {ema->data, model->data, (float)decay};
-    parallel_for(model->count, BLOCK, ema_piece, &job);
+    CHECK(!ema->mapped && model_changing(ema) == model_changing(model));
+    bool own = model->own != NULL; /* what is not is frozen */
+    EmaJob job = {own ? ema->own : ema->data, own ? model->own : model->data, (float)decay};
+    parallel_for(model_changing(model), BLOCK, ema_piece, &job);
     model_touch(ema);
 }

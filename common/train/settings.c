@@ -45,16 +45,49 @@ static const Option rows[] = {
         "Start from fresh weights instead of model.path: number of transformer blocks; 0: not."),
     INT("model.new.heads", model.fresh.heads, "4", 1, 1024, "heads",
         "Attention heads of a new model; they divide model.new.width."),
+    TEXT("model.new.family", model.fresh.family,
+         "Family of a new model, as config.json has it in model_type: gpt2, llama, mistral, qwen2, "
+         "qwen3, gpt_neox, gpt_neo, openai-gpt, bert, distilbert or roberta; null: gpt2."),
+    INT("model.new.kv_heads", model.fresh.kv_heads, "0", 0, 1024, "heads",
+        "Heads of keys and values, where the family has groups of heads that share them (Ainslie et "
+        "al. 2023); 0: one for each head."),
+    INT("model.new.head_size", model.fresh.head_size, "0", 0, 4096, "numbers a head",
+        "Size of a head, where the family lets it differ; 0: model.new.width by model.new.heads."),
+    FLAG("model.new.tied", model.fresh.tied, "true",
+         "The head of a new model is its token embedding."),
+    FLOAT("model.new.rope_theta", model.fresh.rope_theta, "0", 0, 1e12, "base",
+          "Base of rotary positions, where the family has them; 0: the family's."),
     INT("model.new.width", model.fresh.width, "128", 1, 65536, "numbers a token",
         "Width of a new model."),
     INT("model.new.inner", model.fresh.inner, "0", 0, 262144, "numbers a token",
-        "Inner width of a new model's feed-forward layers; 0: four times model.new.width."),
+        "Inner width of a new model's feed-forward layers; 0: four times model.new.width, or as many "
+        "weights where units are gated."),
     INT("model.new.context", model.fresh.context, "256", 2, 1048576, "tokens",
         "Longest sequence of a new model, prompt and completion together."),
     FLOAT("model.new.dropout", model.fresh.dropout, "0.1", 0, 0.99, "probability",
           "Dropout written into a new model's config.json; train.dropout overrides it."),
     INT("model.freeze_layers", model.freeze, "-1", -1, 1000, "blocks",
         "Keep the embeddings and the first n blocks as they are; -1: train everything."),
+
+    TEXT("model.adapter", model.adapter,
+         "Adapter folder (PEFT's layout) to put on model.path and train further; null: none, unless "
+         "model.path is one itself."),
+
+    INT("lora.rank", lora.rank, "0", 0, 4096, "numbers",
+        "Train low-rank adapters of this rank instead of the weights (LoRA; Hu et al. 2021); 0: "
+        "train the weights. The result is an adapter folder, which needs its base."),
+    FLOAT("lora.alpha", lora.alpha, "16", 0, 1e6, NULL,
+          "An adapter counts lora.alpha / lora.rank times."),
+    TEXTS("lora.targets", lora.targets,
+          "Layers that get an adapter, by the end of their names (q_proj, v_proj, c_attn, ...); "
+          "none: all linear layers of the blocks (Dettmers et al. 2023)."),
+    FLOAT("lora.dropout", lora.dropout, "0", 0, 0.99, "probability",
+          "Dropout of what adapters read, in training by rlhf-sft and rlhf-reward."),
+    FLAG("lora.rslora", lora.rslora, "false",
+         "An adapter counts lora.alpha / sqrt(lora.rank) times instead (Kalajdzievski 2023)."),
+    FLAG("lora.merge", lora.merge, "false",
+         "Also write the result as a whole model, adapter and base in one, to merged/ of the run "
+         "folder."),
 
     TEXT("tokenizer.path", tokenizer.path,
          "Folder or tokenizer.json of the tokenizer; null: the model folder's."),

@@ -18,10 +18,16 @@ typedef struct Settings {
     char *output;
     bool resume, dry_run, quiet, verbose;
     struct {
-        char *path;
-        struct { int64_t layers, heads, width, inner, context; double dropout; } fresh; /* model.new.* */
+        char *path, *adapter;
+        struct {
+            char *family;       /* NULL: gpt2 */
+            int64_t layers, heads, kv_heads, head_size, width, inner, context;
+            bool tied;
+            double rope_theta, dropout;
+        } fresh;                /* model.new.* */
         int64_t freeze;         /* model.freeze_layers: embeddings and the first n blocks; -1 none */
     } model;
+    struct { int64_t rank; double alpha, dropout; bool rslora, merge; StringList targets; } lora;
     struct { char *path; StringList train; int64_t vocabulary; int64_t minimum_count; } tokenizer;
     struct { char *name, *separator, *prefix, *eos; } layout;  /* NULL: from the model folder, else plain */
     struct {
