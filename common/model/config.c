@@ -408,9 +408,40 @@ static bool config_parse(ModelConfig *config, const ConfigSource *source, Error 
            check_at(config, source->path, err);
 }
 
+static bool has_key(const ModelFamily *family, size_t member) {
+    for (size_t i = 0; i < family->keys; i++) {
+        if (family->key[i].offset == member) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool model_config_complete(ModelConfig *config, Error *err) {
+    const ModelFamily *family = config->family;
     ConfigSource nothing = {.path = "the new model"};
+    if ((config->kv_heads != 0 && !has_key(family, offsetof(ModelConfig, kv_heads))) ||
+        (config->head_size != 0 && !has_key(family, offsetof(ModelConfig, head_size)))) {
+        return error_set(err, ERROR_CONFIG,
+                         "a '%s' has as many heads of keys as of queries, and their size is the "
+                         "width by their number",
+                         family->name);
+    }
     return keys_read(config, &nothing, true, err) && mathematics_read(config, &nothing, err);
+}
+
+void model_config_set_dropout(ModelConfig *config, float rate) {
+    static const size_t members[] = {offsetof(ModelConfig, dropout_embedding),
+                                     offsetof(ModelConfig, dropout_residual),
+                                     offsetof(ModelConfig, dropout_attention)};
+    for (size_t i = 0; i < config->family->keys; i++) {
+        const ConfigKey *key = &config->family->key[i];
+        for (size_t k = 0; k < sizeof members / sizeof *members; k++) {
+            if (key->offset == members[k]) {
+                set(config, key, (double)rate);
+            }
+        }
+    }
 }
 
 static bool source_read(ConfigSource *source, const char *path, Error *err) {

@@ -121,6 +121,8 @@ bool model_config_copy(ModelConfig *to, const ModelConfig *from, Error *err);
  * inner, kv_heads, head_size: 0 is the family's own): everything else becomes what transformers gives a
  * model of the family. */
 bool model_config_complete(ModelConfig *config, Error *err);
+/* Sets the dropouts that the family's config.json has keys for. */
+void model_config_set_dropout(ModelConfig *config, float rate);
 /* Checks ranges and divisibility; ERROR_CONFIG or ERROR_DATA naming the key. */
 bool model_config_check(const ModelConfig *config, Error *err);
 

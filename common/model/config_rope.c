@@ -4,6 +4,7 @@
  * `rotary_pct`) and `rope_scaling`, an object or null; version 5 has all in `rope_parameters`.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/model/config.h"
@@ -178,17 +179,33 @@ bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *er
     return true;
 }
 
+/* A number that is spelled with a point: transformers' checks ask for a float. */
+static cJSON *real_item(double value) {
+    char text[40];
+    cJSON *item = cJSON_CreateNumber(value);
+    if (item != NULL && value == floor(value) && fabs(value) < 1e15) {
+        snprintf(text, sizeof text, "%.1f", value);
+        item->valuestring = cJSON_malloc(strlen(text) + 1); /* as json.h has spellings */
+        if (item->valuestring == NULL) {
+            cJSON_Delete(item);
+            return NULL;
+        }
+        strcpy(item->valuestring, text);
+    }
+    return item;
+}
+
 /* The members of an object: the type and what belongs to it. */
 static bool scaling_write(const Rope *rope, cJSON *object, Error *err) {
     static const char *const names[] = {
         [ROPE_PLAIN] = "default", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3"};
     bool ok = config_put(object, "rope_type", cJSON_CreateString(names[rope->scaling]), err);
     if (ok && rope->scaling != ROPE_PLAIN) {
-        ok = config_put(object, "factor", cJSON_CreateNumber(rope->factor), err);
+        ok = config_put(object, "factor", real_item(rope->factor), err);
     }
     if (ok && rope->scaling == ROPE_LLAMA3) {
-        ok = config_put(object, "low_freq_factor", cJSON_CreateNumber(rope->low), err) &&
-             config_put(object, "high_freq_factor", cJSON_CreateNumber(rope->high), err) &&
+        ok = config_put(object, "low_freq_factor", real_item(rope->low), err) &&
+             config_put(object, "high_freq_factor", real_item(rope->high), err) &&
              config_put(object, "original_max_position_embeddings",
                         cJSON_CreateNumber((double)rope->original), err);
     }
@@ -203,8 +220,8 @@ static cJSON *object_put(cJSON *json, const char *key, Error *err) {
 
 static bool old_write(const ModelConfig *config, double share, cJSON *json, Error *err) {
     const RopeKeys *keys = &config->family->rope;
-    if (!config_put(json, keys->theta, cJSON_CreateNumber(config->rope.theta), err) ||
-        (keys->share != NULL && !config_put(json, keys->share, cJSON_CreateNumber(share), err))) {
+    if (!config_put(json, keys->theta, real_item(config->rope.theta), err) ||
+        (keys->share != NULL && !config_put(json, keys->share, real_item(share), err))) {
         return false;
     }
     if (config->rope.scaling == ROPE_PLAIN) {
@@ -217,9 +234,9 @@ static bool old_write(const ModelConfig *config, double share, cJSON *json, Erro
 static bool new_write(const ModelConfig *config, double share, cJSON *json, Error *err) {
     cJSON *object = object_put(json, "rope_parameters", err);
     return object != NULL && scaling_write(&config->rope, object, err) &&
-           config_put(object, "rope_theta", cJSON_CreateNumber(config->rope.theta), err) &&
+           config_put(object, "rope_theta", real_item(config->rope.theta), err) &&
            (config->family->rope.share == NULL ||
-            config_put(object, "partial_rotary_factor", cJSON_CreateNumber(share), err));
+            config_put(object, "partial_rotary_factor", real_item(share), err));
 }
 
 /* Whether the tree has all that programs of before version 5 read. */

@@ -153,40 +153,49 @@ static bool replace(char **field, const char *value, Error *err) {
     return true;
 }
 
-static bool load_layout(const Settings *settings, Layout *layout, Error *err) {
-    bool found = false;
-    if (settings->layout.name == NULL && settings->model.path != NULL &&
-        !layout_load(layout, settings->model.path, &found, err)) {
+/* Whether the model of the settings is an encoder; what is wrong with the folder is told by its loader. */
+static bool is_encoder(const Settings *settings) {
+    ModelConfig config;
+    if (settings->model.path == NULL || !model_config_read(&config, settings->model.path, NULL)) {
         return false;
     }
-    const char *name = settings->layout.name == NULL ? "plain" : settings->layout.name;
-    if (!found && !layout_init(layout, name, err)) {
-        return false;
-    }
-    return replace(&layout->separator, settings->layout.separator, err) &&
+    bool encoder = family_is_encoder(&config);
+    model_config_done(&config);
+    return encoder;
+}
+
+/* tokenizer NULL: one is yet to be trained, on what the layout gives. */
+static bool load_layout(const Settings *settings, const Tokenizer *tokenizer, Layout *layout,
+                        Error *err) {
+    return layout_open(layout, settings->layout.name, settings->model.path, err) &&
+           (tokenizer == NULL || layout_frame(layout, tokenizer, is_encoder(settings), err)) &&
+           replace(&layout->separator, settings->layout.separator, err) &&
            replace(&layout->prefix, settings->layout.prefix, err) &&
            replace(&layout->eos, settings->layout.eos, err);
 }
 
 bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,
                      Layout *layout, Log *log, Error *err) {
-    if (settings->model.path != NULL && file_exists(settings->model.path) &&
-        !file_is_folder(settings->model.path)) {
+    if (settings->model.path != NULL && settings->tokenizer.path == NULL &&
+        file_exists(settings->model.path) && !file_is_folder(settings->model.path)) {
         return error_set(err, ERROR_DATA,
                          "%s is not a folder; a model folder with config.json and "
-                         "model.safetensors was expected",
+                         "model.safetensors was expected, or for a checkpoint of llama2.c "
+                         "tokenizer.path beside it",
                          settings->model.path);
-    }
-    if (!load_layout(settings, layout, err)) {
-        layout_done(layout);
-        return false;
     }
     const char *path =
         settings->tokenizer.path != NULL ? settings->tokenizer.path : settings->model.path;
-    *tokenizer = path != NULL ? tokenizer_load(path, err)
-                              : train_tokenizer(settings, data, layout, log, err);
+    *tokenizer = NULL;
+    if (path != NULL && (*tokenizer = tokenizer_load(path, err)) == NULL) {
+        return false;
+    }
+    bool ok = load_layout(settings, *tokenizer, layout, err);
+    if (ok && *tokenizer == NULL) {
+        *tokenizer = train_tokenizer(settings, data, layout, log, err);
+    }
     int32_t eos;
-    if (*tokenizer == NULL || !layout_eos(layout, *tokenizer, &eos, err)) {
+    if (!ok || *tokenizer == NULL || !layout_eos(layout, *tokenizer, &eos, err)) {
         tokenizer_free(*tokenizer);
         *tokenizer = NULL;
         layout_done(layout);
@@ -195,33 +204,60 @@ bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **
     return true;
 }
 
+/* Four times the width, or with gated units, which have three matrices, as many weights as that. */
+static size_t usual_inner(const ModelFamily *family, size_t width) {
+    return family->block.gated ? (8 * width / 3 + 31) / 32 * 32 : 4 * width;
+}
+
+static const ModelFamily *fresh_family(const char *name, Error *err) {
+    const ModelFamily *family = family_find(name == NULL ? "gpt2" : name);
+    if (family == NULL) {
+        Str known = {0};
+        for (size_t i = 0; family_at(i) != NULL; i++) {
+            str_appendf(&known, "%s%s", i > 0 ? ", " : "", family_at(i)->name);
+        }
+        error_set(err, ERROR_CONFIG, "model.new.family is '%s'; one of %s was expected", name,
+                  str_text(&known));
+        str_done(&known);
+    }
+    return family;
+}
+
 static bool fresh_config(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
                          int head, size_t labels, ModelConfig *config, Error *err) {
-    int32_t eos;
-    if (!layout_eos(layout, tokenizer, &eos, err)) {
+    int32_t eos, pad = tokenizer_pad(tokenizer);
+    const ModelFamily *family = fresh_family(settings->model.fresh.family, err);
+    if (family == NULL || !layout_eos(layout, tokenizer, &eos, err)) {
         return false;
     }
-    float dropout = (float)settings->model.fresh.dropout;
+    size_t width = (size_t)settings->model.fresh.width;
     *config = (ModelConfig){
-        .family = family_find("gpt2"),
+        .family = family,
         .layers = (size_t)settings->model.fresh.layers,
         .heads = (size_t)settings->model.fresh.heads,
-        .width = (size_t)settings->model.fresh.width,
-        .inner = (size_t)(settings->model.fresh.inner > 0 ? settings->model.fresh.inner
-                                                          : 4 * settings->model.fresh.width),
+        .kv_heads = (size_t)settings->model.fresh.kv_heads,
+        .head_size = (size_t)settings->model.fresh.head_size,
+        .width = width,
+        .inner = settings->model.fresh.inner > 0 ? (size_t)settings->model.fresh.inner
+                                                 : usual_inner(family, width),
         .vocabulary = tokenizer_vocabulary(tokenizer),
         .context = (size_t)settings->model.fresh.context,
-        .norm_epsilon = 1e-5f,
-        .tied = true,
         .head = head < 0 ? HEAD_LM : (HeadKind)head,
         .labels = labels,
-        .dropout_embedding = dropout,
-        .dropout_residual = dropout,
-        .dropout_attention = dropout,
-        .eos = eos,
-        .bos = tokenizer_bos(tokenizer),
-        .pad = tokenizer_pad(tokenizer),
     };
+    if (!model_config_complete(config, err)) {
+        return false;
+    }
+    model_config_set_dropout(config, (float)settings->model.fresh.dropout);
+    config->tied = settings->model.fresh.tied;
+    config->eos = eos;
+    config->bos = tokenizer_bos(tokenizer);
+    if (!family->positions_behind_pad) {
+        config->pad = pad;
+    }
+    if (settings->model.fresh.rope_theta > 0 && config->rope.dimensions > 0) {
+        config->rope.theta = settings->model.fresh.rope_theta;
+    }
     return model_config_check(config, err);
 }
 
