@@ -204,7 +204,9 @@ static bool encode_labeled_text(Encoder *encoder, const Record *record, Error *e
     Example example = {.record = record, .group = record_prompt_hash(record)};
     int32_t bos = tokenizer_bos(encoder->tokenizer);
     const char *text = record->message[0].text;
+    const char *prefix = encoder->layout->framed ? encoder->layout->prefix : "";
     if ((encoder->layout->bos && bos >= 0 && !tokens_push(&example.prompt, bos, err)) ||
+        !tokenizer_encode(encoder->tokenizer, prefix, strlen(prefix), true, &example.prompt, err) ||
         !layout_completion(encoder->layout, encoder->tokenizer, text, strlen(text),
                            encoder->options->append_eos, &example.prompt, err)) {
         example_done(&example);

@@ -20,7 +20,7 @@ void eval_judge_close(EvalJudge *judge) {
 }
 
 static bool open_judge(EvalJudge *judge, const char *folder, HeadKind head, Error *err) {
-    bool fresh = false, found = false;
+    bool fresh = false;
     if (!model_load(&judge->model, folder, (int)head, head == HEAD_SCORES ? 1 : 0, &fresh, err)) {
         return false;
     }
@@ -30,8 +30,9 @@ static bool open_judge(EvalJudge *judge, const char *folder, HeadKind head, Erro
                          folder);
     }
     judge->tokenizer = tokenizer_load(folder, err);
-    if (judge->tokenizer == NULL || !layout_load(&judge->layout, folder, &found, err) ||
-        (!found && !layout_init(&judge->layout, "plain", err)) ||
+    bool encoder = family_is_encoder(&judge->model.config);
+    if (judge->tokenizer == NULL || !layout_open(&judge->layout, NULL, folder, err) ||
+        !layout_frame(&judge->layout, judge->tokenizer, encoder, err) ||
         !layout_eos(&judge->layout, judge->tokenizer, &judge->eos, err)) {
         return false;
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/model/family.h"
 #include "common/stage/stage.h"
 
 #define AT(field) offsetof(ToolConfig, field)
@@ -77,8 +78,11 @@ static bool replace(char **field, const char *value, Error *err) {
     return true;
 }
 
-static bool open_layout(Layout *layout, const ToolConfig *config, Error *err) {
+static bool open_layout(Tool *tool, const ToolConfig *config, Error *err) {
+    Layout *layout = &tool->layout;
+    bool encoder = family_is_encoder(&tool->model.config);
     return layout_open(layout, config->layout.name, config->model, err) &&
+           layout_frame(layout, tool->tokenizer, encoder, err) &&
            replace(&layout->separator, config->layout.separator, err) &&
            replace(&layout->prefix, config->layout.prefix, err) &&
            replace(&layout->eos, config->layout.eos, err);
@@ -107,7 +111,7 @@ bool tool_open(Tool *tool, const ToolConfig *config, int head, Error *err) {
     }
     tool->tokenizer =
         tokenizer_load(config->tokenizer == NULL ? config->model : config->tokenizer, err);
-    bool ok = tool->tokenizer != NULL && open_layout(&tool->layout, config, err);
+    bool ok = tool->tokenizer != NULL && open_layout(tool, config, err);
     if (ok && tokenizer_vocabulary(tool->tokenizer) > tool->model.config.vocabulary) {
         ok = error_set(
             err, ERROR_DATA,

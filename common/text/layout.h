@@ -46,6 +46,8 @@ typedef struct Layout {
     char *lead;   /* put before content other than a system text and encoded with it: " " for hh */
     char *system; /* default system text or NULL; conversations only */
     bool bos;     /* begin with the tokenizer's BOS */
+    bool framed;  /* an encoder's: a text that stands alone is prefix + text + EOS too */
+    bool assumed; /* "plain", since nobody said anything else; not saved */
     bool trim;    /* strip white space at both ends of content */
     char *eos;    /* content of the token that ends a completion; NULL: the tokenizer's EOS */
     /* A chat template instead of all but name and eos, whose strings are then NULL; owned. */
@@ -62,6 +64,10 @@ bool layout_load(Layout *layout, const char *folder, bool *found, Error *err);
 /* The layout of a name, or with NULL the folder's (may be NULL), else "plain". "template": the
  * folder's chat template, with the date and variables of its layout.json. */
 bool layout_open(Layout *layout, const char *name, const char *folder, Error *err);
+/* Of a layout that is assumed: begins with BOS where the tokenizer's file puts one before a text; for an
+ * encoder prefix, separator and EOS are what the file puts before, between and behind two texts
+ * ([CLS] a [SEP] b [SEP]), and ERROR_DATA if it does not. */
+bool layout_frame(Layout *layout, const Tokenizer *tokenizer, bool encoder, Error *err);
 bool layout_save(const Layout *layout, const char *folder, Error *err);
 extern const char *const layout_names[]; /* NULL-terminated */
 

@@ -136,6 +136,7 @@ static bool read_member(const Reading *reading, const cJSON *item, Layout *layou
         {.name = "system",    .text = &layout->system   },
         {.name = "eos",       .text = &layout->eos      },
         {.name = "bos",       .flag = &layout->bos      },
+        {.name = "framed",    .flag = &layout->framed   },
         {.name = "trim",      .flag = &layout->trim     },
     };
     if (strcmp(item->string, "turns") == 0) {
@@ -157,8 +158,8 @@ static bool read_member(const Reading *reading, const cJSON *item, Layout *layou
     }
     return fault(
         reading, item->string, true, err,
-        "unknown key; a layout has name, prefix, separator, lead, turns, system, bos, trim "
-        "and eos",
+        "unknown key; a layout has name, prefix, separator, lead, turns, system, bos, framed, "
+        "trim and eos",
         NULL);
 }
 
@@ -233,8 +234,12 @@ bool layout_open(Layout *layout, const char *name, const char *folder, Error *er
         return layout_init(layout, name, err);
     }
     if (name == NULL) {
-        return (folder == NULL || layout_load(layout, folder, &found, err)) &&
-               (found || layout_init(layout, "plain", err));
+        if ((folder != NULL && !layout_load(layout, folder, &found, err)) ||
+            (!found && !layout_init(layout, "plain", err))) {
+            return false;
+        }
+        layout->assumed = !found;
+        return true;
     }
     if (folder == NULL) {
         return error_set(err, ERROR_CONFIG,
@@ -296,6 +301,7 @@ bool layout_save(const Layout *layout, const char *folder, Error *err) {
     }
     str_append(&out, "\n  }");
     put_member(&out, ",\n  ", "system", layout->system);
+    str_append(&out, layout->framed ? ",\n  \"framed\": true" : "");
     str_appendf(&out, ",\n  \"bos\": %s,\n  \"trim\": %s", layout->bos ? "true" : "false",
                 layout->trim ? "true" : "false");
     put_member(&out, ",\n  ", "eos", layout->eos);

@@ -371,8 +371,72 @@ static void validates_files(void **state) {
     }
 }
 
+/* Prompt and completion of an encoder's layout are the pair as the tokenizer's file frames it. */
+static void frames_pairs_for_encoders(void **state) {
+    (void)state;
+    static const char *const files[] = {"bert.json", "roberta.json"};
+    const TextPart pair[] = {
+        {"who was it", 10},
+        {"it was me",  9 }
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        Error err = {0};
+        char path[4096];
+        snprintf(path, sizeof path, "%s/text/%s", test_fixtures(), files[i]);
+        Tokenizer *other = tokenizer_load(path, &err);
+        assert_ok(other != NULL, &err);
+        Layout layout;
+        assert_ok(layout_open(&layout, NULL, NULL, &err) &&
+                      layout_frame(&layout, other, true, &err),
+                  &err);
+        char question[] = "who was it";
+        Message message = {ROLE_PLAIN, question};
+        Tokens got = {0}, want = {0};
+        assert_ok(tokenizer_encode_framed(other, pair, 2, false, &want, NULL, &err), &err);
+        assert_ok(layout_prompt(&layout, other, &message, 1, &got, &err) &&
+                      layout_completion(&layout, other, pair[1].text, pair[1].n, true, &got, &err),
+                  &err);
+        check_equal(&got, &want);
+        const char *where = test_folder();
+        bool found = false;
+        Layout again;
+        assert_ok(layout_save(&layout, where, &err) && layout_load(&again, where, &found, &err),
+                  &err);
+        assert_true(found && again.framed && !again.assumed);
+        assert_string_equal(again.prefix, layout.prefix);
+        assert_string_equal(again.eos, layout.eos);
+        tokens_done(&got);
+        tokens_done(&want);
+        layout_done(&layout);
+        layout_done(&again);
+        tokenizer_free(other);
+    }
+}
+
+/* A chosen layout stays as it is, and a decoder gets BOS only where the tokenizer's file says so. */
+static void frames_only_what_is_assumed(void **state) {
+    (void)state;
+    Error err = {0};
+    Layout layout;
+    assert_ok(layout_open(&layout, NULL, NULL, &err) &&
+                  layout_frame(&layout, tokenizer, false, &err),
+              &err);
+    assert_false(layout.bos || layout.framed);
+    assert_error(layout_frame(&layout, tokenizer, true, &err), &err, ERROR_DATA, "encoder");
+    layout_done(&layout);
+    err = (Error){0};
+    assert_ok(layout_open(&layout, "plain", NULL, &err) &&
+                  layout_frame(&layout, tokenizer, true, &err),
+              &err);
+    assert_string_equal(layout.prefix, "");
+    assert_false(layout.framed);
+    layout_done(&layout);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_pairs_for_encoders),
+        cmocka_unit_test(frames_only_what_is_assumed),
         cmocka_unit_test(plain_joins_ids),
         cmocka_unit_test(chatml_frames_turns),
         cmocka_unit_test(hh_leads_with_a_space),
