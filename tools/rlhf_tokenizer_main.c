@@ -11,9 +11,10 @@
 #include "common/base/options.h"
 #include "common/text/tokenizer.h"
 #include "datasets/dataset.h"
+#include "tools/template_view.h"
 
 typedef struct Config {
-    char *model, *output, *format, *eos, *bos, *pad;
+    char *model, *output, *format, *eos, *bos, *pad, *layout;
     StringList data, special;
     DataColumns columns;
     int64_t vocabulary, minimum_count;
@@ -33,7 +34,8 @@ static const Option rows[] = {
      .help = "Folder of the tokenizer for encode and decode, or its tokenizer.json."},
     {"data.train", OPTION_STRINGS, AT(data), "[]",
      .help = "Files. train reads any data file (CSV, TSV, JSON, JSON lines, text; .gz alike); "
-             "encode and decode read JSON lines, - being standard input."},
+             "encode and decode read JSON lines, - being standard input; template render reads one "
+             "JSON file of messages."},
     {"data.format", OPTION_STRING, AT(format), "\"auto\"",
      .help = "Form of the records of train's files; auto recognizes it."},
     COLUMN(prompt), COLUMN(completion), COLUMN(chosen), COLUMN(rejected), COLUMN(completions),
@@ -56,6 +58,8 @@ static const Option rows[] = {
      .help = "Special tokens in the text become their ids; otherwise their letters are text."},
     {"decode.skip_special", OPTION_BOOL, AT(skip_special), "false",
      .help = "Leave special tokens out of the decoded text."},
+    {"layout.name", OPTION_STRING, AT(layout), "null",
+     .help = "Layout that template shows; null: the folder's own, \"template\": its chat template."},
     {"log.quiet", OPTION_BOOL, AT(quiet), "false", .help = "Say nothing but errors."},
 };
 
@@ -71,6 +75,7 @@ static const OptionFlag flags[] = {
     {"--pad", 0, "train.pad", "TEXT"},
     {"--special-in-text", 0, "encode.special", NULL},
     {"--skip-special", 0, "decode.skip_special", NULL},
+    {"--layout", 0, "layout.name", "NAME"},
     {"--quiet", 'q', "log.quiet", NULL},
     {NULL, 0, NULL, NULL},
 };
@@ -82,16 +87,18 @@ static const OptionFlag *const flag_lists[] = {flags};
 
 static const OptionProgram program = {
     .name = "rlhf-tokenizer",
-    .summary = "Trains a byte-level BPE tokenizer, or turns texts into ids and back.",
+    .summary = "Trains a byte-level BPE tokenizer, turns texts into ids and back, or shows what a model "
+               "folder's chat template makes of a conversation.",
     .examples = "rlhf-tokenizer train --data texts.csv --vocabulary 4096 --output tokenizer\n"
                 "rlhf-tokenizer encode --model tokenizer \"Hello, world\"\n"
                 "rlhf-tokenizer encode --model tokenizer --data texts.jsonl | "
-                "rlhf-tokenizer decode --model tokenizer --data -",
+                "rlhf-tokenizer decode --model tokenizer --data -\n"
+                "rlhf-tokenizer template render --model DIR --data messages.json",
     .table = tables,
     .tables = 1,
     .flag = flag_lists,
     .flag_lists = 1,
-    .operands = "train | encode [TEXT]... | decode [IDS]...",
+    .operands = "train | encode [TEXT]... | decode [IDS]... | template show|render|check",
 };
 
 typedef struct Job {
@@ -366,6 +373,21 @@ static bool train(const Config *config, Log *log, Error *err) {
     return ok;
 }
 
+static bool view(const Job *job, Error *err) {
+    const Config *config = job->config;
+    if (job->texts != 1 || config->model == NULL || config->data.count > 1) {
+        return error_set(err, ERROR_USAGE,
+                         "template takes show, render or check, --model DIR, and at most one --data "
+                         "FILE of messages");
+    }
+    Str out = {0};
+    bool ok = template_view(job->text[0], config->model, config->layout,
+                            config->data.count == 1 ? config->data.item[0] : NULL, &out, err) &&
+              print_line(&out, err);
+    str_done(&out);
+    return ok;
+}
+
 static bool run_command(const Config *config, const char **operand, size_t operands, Log *log,
                         Error *err) {
     const char *command = operands == 0 ? "" : operand[0];
@@ -385,7 +407,10 @@ static bool run_command(const Config *config, const char **operand, size_t opera
     if (strcmp(command, "decode") == 0) {
         return convert_all(&job, decode_operand, decode_line, err);
     }
-    return error_set(err, ERROR_USAGE, "%s%s%sexpected train, encode or decode",
+    if (strcmp(command, "template") == 0) {
+        return view(&job, err);
+    }
+    return error_set(err, ERROR_USAGE, "%s%s%sexpected train, encode, decode or template",
                      operands == 0 ? "no command: " : "unknown command \"", command,
                      operands == 0 ? "" : "\": ");
 }

@@ -146,6 +146,7 @@ static Node *parse_if(Parser *parser, uint32_t at) {
 
 static Node *parse_for(Parser *parser, uint32_t at) {
     Node *node = parser_node(parser, NODE_FOR, at);
+    parser->loops++;
     Node *target = node == NULL ? NULL : parse_target(parser, false);
     if (target == NULL) {
         return NULL;
@@ -172,7 +173,6 @@ static Node *parse_for(Parser *parser, uint32_t at) {
     bool ok = parser_child(parser, node, &capacity, target) &&
               parser_child(parser, node, &capacity, items) &&
               parser_child(parser, node, &capacity, condition);
-    parser->loops++;
     ok = ok && add_block(parser, node, &capacity, for_ends);
     parser->loops--;
     if (ok && parser_skip_name(parser, "else")) {

@@ -250,6 +250,9 @@ static bool can_assign(const Parser *parser, const Node *node) {
             return false;
         }
     }
+    if (node->kind == NODE_NAME && parser->loops > 0 && text_is(node->text, "loop")) {
+        return parser_fault(parser, node->at, "the variable loop cannot be set within a loop");
+    }
     return ok || parser_fault(parser, node->at, "nothing can be assigned to this expression");
 }
 

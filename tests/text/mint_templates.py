@@ -160,7 +160,7 @@ ERRORS = [
     "{% set %}", "{% set 1 = 2 %}", "{% set x.y = 2 %}", "{% set word.y = 2 %}", "{% break %}", "{% macro %}{% endmacro %}", "{% macro f(a, a2=1, b) %}{% endmacro %}", "{{ f(1, 2) }}", "{% macro f(a) %}{% endmacro %}{{ f(1, 2) }}", "{% macro f(a) %}{% endmacro %}{{ f(b=2) }}", "{{ f(a=1, 2) }}",
     "{{ ';' ; }}", "{{ 'a' & 'b' }}", "{{ '\\x1' }}", "{{ n[1:] }}", "{{ dict[1:2] }}", "{{ list['a':] }}", "{{ list[::0] }}", "{{ 'a'.split('') }}", "{{ missing | tojson }}", "{{ dict.items() | tojson }}", "{{ words | map('upper') | length }}", "{% for x in 5 | items %}{% endfor %}", "{{ 5 | join }}", "{{ [1, 'a'] | sort }}", "{{ ''.join([1]) }}",
     "{{ 'x'.index('y') }}", "{{ [1].index(2) }}", "{{ '%d' % 'a' }}", "{{ '%s' % (1, 2) }}", "{{ '%s %s' % 1 }}", "{{ '{}'.format() }}", "{{ -'a' }}", "{{ 1() }}", "{{ [] | map('nofilter') | list }}{{ [1] | map('nofilter') | list }}", "{{ messages[0].role.x.y }}", "{{ 0 ** -1 }}", "{% for loop.x in list %}{% endfor %}",
-    "{{ missing | int }}", "{{ 'a' is odd }}", "{{ 1 is divisibleby }}", "{% generation %}", "{% for x in list %}{% if %}{% endfor %}", "{% else %}", "{{ 1 if }}", "{{ not }}", "{{ a.1b }}", "{% elif true %}",
+    "{{ missing | int }}", "{{ 'a' is odd }}", "{{ 1 is divisibleby }}", "{% generation %}", "{% for x in list %}{% if %}{% endfor %}", "{% else %}", "{{ 1 if }}", "{{ not }}", "{{ a.1b }}", "{% elif true %}", "{% for x in list %}{% set loop = 1 %}{% endfor %}", "{% for loop in list %}{% endfor %}",
 ]
 
 
