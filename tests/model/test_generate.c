@@ -416,6 +416,15 @@ static void test_refused(void **state) {
     generator_free(generator);
 }
 
+static void test_encoder_refused(void **state) {
+    (void)state;
+    Error err = {0};
+    ModelConfig config = tiny_family(TINY_BERT, 1, HEAD_LM);
+    GeneratorPlan plan = {2, 16, 2, 8, GEMM_FP32, true};
+    assert_error(generator_create(&config, &plan, &err) != NULL, &err, ERROR_CONFIG,
+                 "a bert model is an encoder");
+}
+
 /* With threads, waiting samples, and then every filter. */
 static void test_no_allocation(void **state) {
     (void)state;
@@ -461,13 +470,13 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    enum { ONCE = 9 };
+    enum { ONCE = 10 };
     struct CMUnitTest tests[ONCE + TINY_DECODERS] = {
         cmocka_unit_test(test_greedy),        cmocka_unit_test(test_teacher_forced),
         cmocka_unit_test(test_bf16),          cmocka_unit_test(test_independence),
         cmocka_unit_test(test_repeatable),    cmocka_unit_test(test_frequencies),
         cmocka_unit_test(test_ends),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_encoder_refused),
     };
     tiny_each_decoder(tests + ONCE, "family", test_family);
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;
