@@ -6,21 +6,22 @@
 
 #include "common/base/memory.h"
 #include "common/model/adapter_io.h"
+#include "common/model/family.h"
 
 static bool open_text(RewardPass *pass, const RewardContext *context, Error *err) {
-    bool found = false;
+    bool encoder = family_is_encoder(&pass->model.config);
     pass->tokenizer = tokenizer_load(pass->folder, err);
     if (pass->tokenizer == NULL) {
         return false;
     }
-    if (tokenizer_fingerprint(pass->tokenizer) == context->fingerprint) {
+    if (!encoder && tokenizer_fingerprint(pass->tokenizer) == context->fingerprint) {
         tokenizer_free(pass->tokenizer);
         pass->tokenizer = NULL;
         pass->eos = context->eos;
         return true;
     }
-    return layout_load(&pass->layout, pass->folder, &found, err) &&
-           (found || layout_init(&pass->layout, "plain", err)) &&
+    return layout_open(&pass->layout, NULL, pass->folder, err) &&
+           layout_frame(&pass->layout, pass->tokenizer, encoder, err) &&
            layout_eos(&pass->layout, pass->tokenizer, &pass->eos, err);
 }
 
@@ -76,7 +77,7 @@ void reward_pass_close(RewardPass *pass) {
     tokens_done(&pass->prompt);
     tokens_done(&pass->completion);
     free(pass->score);
-    free(pass->last);
+    free(pass->row);
     free(pass->folder);
     *pass = (RewardPass){0};
 }
@@ -103,9 +104,9 @@ bool reward_pass_prepare(RewardPass *pass, Error *err) {
     }
     size_t longest = pass->model.config.context + 1;
     pass->score = mem_alloc(mem_mul(pass->rows, pass->model.config.labels), sizeof(float), err);
-    pass->last = mem_alloc(pass->rows, sizeof *pass->last, err);
+    pass->row = mem_alloc(pass->rows, sizeof *pass->row, err);
     pass->items = pass->rows;
-    if (pass->score == NULL || pass->last == NULL || !reserve(&pass->prompt, longest, err) ||
+    if (pass->score == NULL || pass->row == NULL || !reserve(&pass->prompt, longest, err) ||
         !reserve(&pass->completion, longest, err) ||
         !batch_init(&pass->batch, pass->rows, pass->rows, err)) {
         return false;
@@ -155,7 +156,7 @@ static void flush(RewardPass *pass, size_t items, float *out) {
     float bias = labels == 1 ? pass->model.config.reward_bias : 0;
     for (size_t i = 0; i < items; i++) {
         for (size_t j = 0; j < labels; j++) {
-            out[i * labels + j] = pass->score[pass->last[i] * labels + j] + bias;
+            out[i * labels + j] = pass->score[pass->row[i] * labels + j] + bias;
         }
     }
     batch_clear(&pass->batch);
@@ -165,8 +166,9 @@ bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *
     if (!reward_pass_prepare(pass, err)) {
         return false;
     }
-    size_t labels = pass->model.config.labels;
-    size_t waiting = 0, prefix = 0;
+    const ModelConfig *config = &pass->model.config;
+    size_t labels = config->labels;
+    size_t waiting = 0, prefix = 0, s;
     batch_clear(&pass->batch);
     pass->batch.only_targets = true;
     for (size_t i = 0; i < n; i++) {
@@ -175,7 +177,8 @@ bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *
         }
         size_t P = pass->prompt.count, T = pass->completion.count;
         bool follows = waiting > 0 && item[i - 1].group == item[i].group;
-        bool shared = P > 1 && (follows || (i + 1 < n && item[i + 1].group == item[i].group));
+        bool shared = P > 1 && !family_is_encoder(config) &&
+                      (follows || (i + 1 < n && item[i + 1].group == item[i].group));
         size_t need = shared && follows ? 1 + T : P + T;
         if (pass->batch.tokens + need > pass->rows) {
             flush(pass, waiting, out + (i - waiting) * labels);
@@ -190,11 +193,15 @@ bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *
         size_t skip = shared ? P - 1 : 0;
         if (!tokens_append(&pass->prompt, pass->completion.id, T, err) ||
             !batch_add(&pass->batch, pass->prompt.id + skip, NULL, P + T - skip,
-                       shared ? (int32_t)prefix : BATCH_NO_PREFIX, 0, NULL, err)) {
+                       shared ? (int32_t)prefix : BATCH_NO_PREFIX, 0, &s, err)) {
             return false;
         }
-        pass->last[waiting++] = pass->batch.tokens - 1;
-        pass->batch.target[pass->batch.tokens - 1] = 0; /* any: the row that is read */
+        if (config->segments > 1) {
+            batch_set_segments(&pass->batch, s, P);
+        }
+        size_t row = family_score_row(config, pass->batch.start[s], pass->batch.start[s + 1]);
+        pass->row[waiting++] = row;
+        pass->batch.target[row] = 0; /* any: the row that is read */
     }
     if (waiting > 0) {
         flush(pass, waiting, out + (n - waiting) * labels);

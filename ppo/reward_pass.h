@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * RewardPass: a frozen model with a score head that reads prompts and completions: what reward
- * model and classifier sources have in common.
+ * model and classifier sources have in common. A causal model's score is read at the last id, an
+ * encoder's at the first; an encoder always reads text, framed by its own tokenizer.
  */
 #ifndef RLHF_PPO_REWARD_PASS_H
 #define RLHF_PPO_REWARD_PASS_H
@@ -21,8 +22,8 @@ typedef struct RewardPass {
     Workspace *workspace; /* NULL until it is prepared */
     Batch batch;
     float *score;              /* [rows * labels] */
-    size_t *last;              /* [items of a batch] row of each item's last id */
-    size_t items;              /* capacity of last */
+    size_t *row;               /* [items of a batch] the row that each item's score is read at */
+    size_t items;              /* capacity of row */
     Tokens prompt, completion; /* the item at hand, in the model's ids */
 } RewardPass;
 
@@ -41,7 +42,7 @@ size_t reward_pass_work(const RewardPass *pass);
 /* Most ids of the policy's tokenizer it can read, one place kept for EOS; 0 if it reads text. */
 size_t reward_pass_longest(const RewardPass *pass);
 
-/* out[n * labels]: the head's numbers at the last id of each item (plus reward_bias of a reward
+/* out[n * labels]: the head's numbers for each item (plus reward_bias of a reward
  * model). */
 bool reward_pass_run(RewardPass *pass, const RewardItem *item, size_t n, float *out, Error *err);
 

@@ -276,25 +276,53 @@ bool reward_scale(Reward *reward, const Model *model, RewardScale *scale, Error 
     return true;
 }
 
-bool reward_save_scaled(const Reward *reward, Model *model, const RewardScale *scale,
-                        const char *folder, Error *err) {
-    const Parameter *head = model_find(model, "score.weight");
-    CHECK(head != NULL);
-    float *weight = parameter_data(model, head), bias = model->config.reward_bias;
-    float *kept = mem_alloc(head->count, sizeof *kept, err);
-    if (kept == NULL) {
+enum { HEAD_PARTS = 2 };
+static const Part head_part[HEAD_PARTS] = {PART_SCORE, PART_SCORE_BIAS};
+
+static const Parameter *find_part(const Model *model, Part part) {
+    size_t i = family_index(&model->config, part, 0);
+    return i == SIZE_MAX ? NULL : &model->parameter[i];
+}
+
+/* Multiplies a part of the score head, if the model has it; *kept is what it was. */
+static bool scale_part(Model *model, Part part, double gain, float **kept, Error *err) {
+    const Parameter *parameter = find_part(model, part);
+    if (parameter == NULL) {
+        return true;
+    }
+    float *weight = parameter_data(model, parameter);
+    *kept = mem_alloc(parameter->count, sizeof **kept, err);
+    if (*kept == NULL) {
         return false;
     }
-    memcpy(kept, weight, head->count * sizeof *kept);
-    if (scale->gain != 1) {
-        for (size_t i = 0; i < head->count; i++) {
-            weight[i] = (float)(scale->gain * (double)weight[i]);
-        }
+    memcpy(*kept, weight, parameter->count * sizeof **kept);
+    for (size_t i = 0; gain != 1 && i < parameter->count; i++) {
+        weight[i] = (float)(gain * (double)weight[i]);
+    }
+    return true;
+}
+
+static void restore_part(Model *model, Part part, float *kept) {
+    if (kept != NULL) {
+        const Parameter *parameter = find_part(model, part);
+        memcpy(parameter_data(model, parameter), kept, parameter->count * sizeof *kept);
+        free(kept);
+    }
+}
+
+bool reward_save_scaled(const Reward *reward, Model *model, const RewardScale *scale,
+                        const char *folder, Error *err) {
+    float bias = model->config.reward_bias;
+    float *kept[HEAD_PARTS] = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < HEAD_PARTS; i++) {
+        ok = scale_part(model, head_part[i], scale->gain, &kept[i], err);
     }
     model->config.reward_bias = (float)scale->bias;
-    bool ok = stage_save_model(model, reward->tokenizer, &reward->layout, folder, err);
-    memcpy(weight, kept, head->count * sizeof *kept);
+    ok = ok && stage_save_model(model, reward->tokenizer, &reward->layout, folder, err);
     model->config.reward_bias = bias;
-    free(kept);
+    for (size_t i = 0; i < HEAD_PARTS; i++) {
+        restore_part(model, head_part[i], kept[i]);
+    }
     return ok;
 }
