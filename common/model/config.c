@@ -410,7 +410,7 @@ static bool config_parse(ModelConfig *config, const ConfigSource *source, Error 
 
 static bool has_key(const ModelFamily *family, size_t member) {
     for (size_t i = 0; i < family->keys; i++) {
-        if (family->key[i].offset == member) {
+        if (family->key[i].key != NULL && family->key[i].offset == member) {
             return true;
         }
     }
@@ -427,7 +427,14 @@ bool model_config_complete(ModelConfig *config, Error *err) {
                          "width by their number",
                          family->name);
     }
-    return keys_read(config, &nothing, true, err) && mathematics_read(config, &nothing, err);
+    size_t inner = config->inner;
+    if (!keys_read(config, &nothing, true, err) || !mathematics_read(config, &nothing, err)) {
+        return false;
+    }
+    return inner == 0 || has_key(family, offsetof(ModelConfig, inner)) ||
+           inner == mem_mul(family->inner_factor, config->width) ||
+           error_set(err, ERROR_CONFIG, "the inner width of a '%s' is %zu times its width",
+                     family->name, family->inner_factor);
 }
 
 void model_config_set_dropout(ModelConfig *config, float rate) {

@@ -14,6 +14,17 @@
 #define GPT2 "{\"model_type\":\"gpt2\"," SIZES
 #define SCORES GPT2 ",\"architectures\":[\"GPT2ForSequenceClassification\"]"
 
+#define HIDDEN                                                                                     \
+    "\"vocab_size\":50,\"hidden_size\":32,\"intermediate_size\":40,\"num_attention_heads\":4"
+#define LLAMA "{\"model_type\":\"llama\",\"num_hidden_layers\":2," HIDDEN
+#define QWEN2 "{\"model_type\":\"qwen2\",\"num_hidden_layers\":3,\"num_key_value_heads\":2," HIDDEN
+#define NEOX "{\"model_type\":\"gpt_neox\",\"num_hidden_layers\":2," HIDDEN
+#define BERT                                                                                       \
+    "{\"model_type\":\"bert\",\"num_hidden_layers\":2,\"max_position_embeddings\":16," HIDDEN
+#define NEO                                                                                        \
+    "{\"model_type\":\"gpt_neo\",\"vocab_size\":50,\"max_position_embeddings\":16,"                \
+    "\"hidden_size\":32,\"num_layers\":3,\"num_heads\":4"
+
 typedef struct Case {
     const char *text;
     const char *part; /* of the message */
@@ -55,6 +66,55 @@ static const Case refused[] = {
      "'scale_attn_by_inverse_layer_idx' is true"},
     {GPT2 ",\"reorder_and_upcast_attn\":true}", "'reorder_and_upcast_attn' is true"},
     {GPT2 ",\"add_cross_attention\":true}", "'add_cross_attention' is true"},
+    /* Other families. */
+    {LLAMA ",\"hidden_act\":\"quick_gelu\"}", "'hidden_act' is the string \"quick_gelu\""},
+    {LLAMA ",\"num_key_value_heads\":3}", "4 heads are not a multiple of 3 heads of keys"},
+    {LLAMA ",\"head_dim\":7}", "7 dimensions of a head of size 7 turn"},
+    {LLAMA ",\"head_dim\":65536}", "wider than the"},
+    {LLAMA ",\"pretraining_tp\":2}", "'pretraining_tp' is the number 2"},
+    {LLAMA ",\"quantization_config\":{\"bits\":4}}", "'quantization_config' is"},
+    {LLAMA ",\"num_local_experts\":8}", "'num_local_experts' is the number 8"},
+    {LLAMA ",\"final_logit_softcapping\":30.0}", "'final_logit_softcapping' is"},
+    {LLAMA ",\"residual_multiplier\":0.5}", "'residual_multiplier' is"},
+    {LLAMA ",\"rope_theta\":0}", "'rope_theta' is the number 0"},
+    {LLAMA ",\"rope_theta\":\"1e4\"}", "'rope_theta' is"},
+    {LLAMA ",\"rope_scaling\":3}", "'rope_scaling' is the number 3"},
+    {LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}}", "is 'yarn'"},
+    {LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}}", "is 'dynamic'"},
+    {LLAMA ",\"rope_scaling\":{\"rope_type\":\"longrope\"}}", "is 'longrope'"},
+    {LLAMA ",\"rope_scaling\":{\"rope_type\":\"default\",\"mrope_section\":[1]}}",
+     "'rope_scaling' has the entry 'mrope_section'"},
+    {LLAMA ",\"rope_scaling\":{\"type\":\"linear\"}}", "'factor' of 'rope_scaling' is missing"},
+    {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}}", "rotary factor is 0.5"},
+    {LLAMA ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+           "\"high_freq_factor\":1}}",
+     "frequency factors are 4 and 1"},
+    {LLAMA ",\"rope_theta\":5,\"rope_parameters\":{\"rope_theta\":6}}", "'rope_theta' is 5, but"},
+    {LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+           "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":3}}",
+     "say different things"},
+    {LLAMA ",\"partial_rotary_factor\":0.5}", "the part of a head that turns is 0.5"},
+    {NEOX ",\"rotary_pct\":1.5}", "the part of a head that turns is 1.5"},
+    {NEOX ",\"rotary_pct\":0.4}", "3 dimensions of a head of size 8 turn"},
+    {QWEN2 ",\"use_sliding_window\":1}", "'use_sliding_window' is the number 1"},
+    {QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":0}", "'sliding_window' is the number 0"},
+    {QWEN2 ",\"layer_types\":[\"full_attention\"]}", "'layer_types' is a list"},
+    {QWEN2 ",\"layer_types\":[\"full_attention\",\"chunked\",\"full_attention\"]}", "'chunked' at"},
+    {QWEN2 ",\"layer_types\":[\"sliding_attention\",\"full_attention\",\"full_attention\"]}",
+     "give them no window"},
+    {NEO "}", "'attention_types' is missing"},
+    {NEO ",\"attention_types\":[[[\"global\",\"local\"],1]]}", "a kind for each layer"},
+    {NEO ",\"attention_types\":[[[\"global\",\"local\"],2]]}", "'local' at layer 3 of 3"},
+    {NEO ",\"attention_types\":[[[],1000000000]]}", "patterns with their numbers"},
+    {NEO ",\"attention_layers\":[\"global\",\"strided\",\"local\"]}", "'strided' at layer 1"},
+    {BERT ",\"is_decoder\":true}", "'is_decoder' is true"},
+    {BERT ",\"position_embedding_type\":\"relative_key\"}", "'position_embedding_type' is"},
+    {BERT ",\"architectures\":[\"BertForTokenClassification\"]}", "BertForTokenClassification"},
+    {"{\"model_type\":\"roberta\",\"num_hidden_layers\":2,\"max_position_embeddings\":2," HIDDEN "}",
+     "context is 0"},
+    {"{\"model_type\":\"roberta\",\"num_hidden_layers\":2,\"max_position_embeddings\":9,"
+     "\"pad_token_id\":null," HIDDEN "}",
+     "'pad_token_id' is null"},
     /* Heads and labels. */
     {GPT2 ",\"architectures\":[\"GPT2DoubleHeadsModel\"]}", "GPT2DoubleHeadsModel"},
     {GPT2 ",\"architectures\":[]}", "no name"},
@@ -185,6 +245,88 @@ static void test_accepted(void **state) {
     model_config_done(&copy);
 }
 
+/* Defaults, and what the keys of other families mean. */
+static void test_families(void **state) {
+    (void)state;
+    ModelConfig c;
+    Error err = {0};
+    assert_ok(read_text(&c, LLAMA ",\"eos_token_id\":[7,9],\"attention_bias\":true}", &err), &err);
+    assert_int_equal(c.context, 2048);
+    assert_int_equal(config_kv_heads(&c), 4);
+    assert_int_equal(config_head_size(&c), 8);
+    assert_int_equal(c.eos, 7);
+    assert_int_equal(c.bos, 1);
+    assert_true(!c.tied && c.qkv_bias && c.out_bias && !c.inner_bias && !c.head_norm);
+    assert_true(c.rope.dimensions == 8 && c.rope.theta == 10000.0 && c.rope.scaling == ROPE_PLAIN);
+    assert_int_equal(c.activation, ACTIVATION_SILU);
+    model_config_done(&c);
+    assert_ok(read_text(&c,
+                        LLAMA ",\"rope_theta\":500000.0,\"rope_scaling\":{\"rope_type\":\"llama3\","
+                              "\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4}}",
+                        &err),
+              &err);
+    assert_true(c.rope.scaling == ROPE_LLAMA3 && c.rope.original == 2048 && c.rope.high == 4.0 &&
+                c.rope.theta == 500000.0);
+    model_config_done(&c);
+    assert_ok(read_text(&c,
+                        QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":5,"
+                              "\"max_window_layers\":2}",
+                        &err),
+              &err);
+    assert_true(config_window(&c, 1) == 0 && config_window(&c, 2) == 5 && c.qkv_bias);
+    model_config_done(&c);
+    assert_ok(read_text(&c, NEOX "}", &err), &err);
+    assert_true(c.rope.dimensions == 2 && c.parallel && c.activation == ACTIVATION_GELU);
+    model_config_done(&c);
+    assert_ok(
+        read_text(&c,
+                  NEO ",\"window_size\":3,\"attention_types\":[[[\"global\"],1],[[\"local\"],2]]}",
+                  &err),
+        &err);
+    assert_true(config_window(&c, 0) == 0 && config_window(&c, 1) == 3 &&
+                config_window(&c, 2) == 3);
+    assert_int_equal(c.inner, 128);
+    model_config_done(&c);
+    assert_ok(read_text(&c,
+                        "{\"model_type\":\"roberta\",\"num_hidden_layers\":2,"
+                        "\"max_position_embeddings\":18," HIDDEN "}",
+                        &err),
+              &err);
+    assert_true(c.context == 16 && c.first_position == 2 && c.segments == 2 && c.pad == 1);
+    model_config_done(&c);
+}
+
+/* A new model of every family reads back as what it was written from. */
+static void test_every_family_new(void **state) {
+    (void)state;
+    for (size_t i = 0; family_at(i) != NULL; i++) {
+        Error err = {0};
+        ModelConfig config = {.family = family_at(i),
+                              .layers = 3,
+                              .heads = 4,
+                              .width = 32,
+                              .inner = 128,
+                              .vocabulary = 50,
+                              .context = 16};
+        assert_ok(model_config_complete(&config, &err), &err);
+        assert_ok(model_config_write(&config, here(), &err), &err);
+        ModelConfig again;
+        assert_ok(model_config_read(&again, here(), &err), &err);
+        assert_ptr_equal(again.family, config.family);
+        assert_int_equal(again.inner, 128);
+        assert_int_equal(again.context, 16);
+        assert_int_equal(config_qkv_width(&again), 96);
+        assert_memory_equal(&again.rope, &config.rope, sizeof again.rope);
+        for (size_t layer = 0; layer < 3; layer++) {
+            assert_int_equal(config_window(&again, layer), config_window(&config, layer));
+        }
+        assert_true(again.tied == config.tied && again.activation == config.activation &&
+                    again.norm_epsilon == config.norm_epsilon && again.pad == config.pad &&
+                    again.first_position == config.first_position);
+        model_config_done(&again);
+    }
+}
+
 /* What is written for a new model. */
 static void test_new(void **state) {
     (void)state;
@@ -232,8 +374,13 @@ static void test_new(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_sizes), cmocka_unit_test(test_place),
-        cmocka_unit_test(test_accepted), cmocka_unit_test(test_new),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_place),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_new),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_every_family_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
 }

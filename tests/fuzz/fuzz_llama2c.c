@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fuzzing of llama2.c's checkpoints: whatever loads has finite weights.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/model/model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Sizes that the fuzzer would have to guess together: with a first byte of 1 the file gets the length
+ * that its header calls for, if that is small. */
+static size_t called_for(const uint8_t *data, size_t size) {
+    int32_t h[7];
+    if (size < sizeof h) {
+        return size;
+    }
+    memcpy(h, data, sizeof h);
+    for (int i = 0; i < 7; i++) {
+        if (h[i] < (i == 5 ? -64 : 1) || h[i] > 64) {
+            return size;
+        }
+    }
+    size_t dim = (size_t)h[0], inner = (size_t)h[1], layers = (size_t)h[2], heads = (size_t)h[3];
+    size_t size_of_head = dim / heads, keys = (size_t)h[4] * size_of_head,
+           words = (size_t)abs(h[5]);
+    size_t floats =
+        words * dim * (h[5] < 0 ? 2 : 1) + dim + (size_t)h[6] * size_of_head +
+        layers * (2 * dim + 2 * dim * heads * size_of_head + 2 * dim * keys + 3 * dim * inner);
+    return sizeof h + 4 * floats;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static unsigned char content[1 << 20];
+    static char path[] = "/dev/shm/fuzz_llama2c_XXXXXX";
+    static bool made;
+    if (size < 1) {
+        return 0;
+    }
+    if (!made && mkstemp(path) < 0) {
+        abort();
+    }
+    made = true;
+    size_t n = data[0] == 1 ? called_for(data + 1, size - 1) : size - 1;
+    n = n < sizeof content ? n : sizeof content;
+    memset(content, 0, n);
+    memcpy(content, data + 1, size - 1 < n ? size - 1 : n);
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(content, 1, n, file) != n || fclose(file) != 0) {
+        abort();
+    }
+    Error err = {0};
+    Model model;
+    if (model_load(&model, path, -1, 0, NULL, &err)) {
+        for (size_t i = 0; i < model.count; i++) {
+            if (!isfinite(model.data[i])) {
+                abort();
+            }
+        }
+        model_done(&model);
+    } else if (err.text[0] == '\0') {
+        abort();
+    }
+    return 0;
+}
