@@ -12,23 +12,9 @@
 #include "common/base/json.h"
 #include "common/base/parallel.h"
 #include "common/model/generate.h"
-#include "common/model/safetensors.h"
-#include "tests/support/support.h"
+#include "tests/model/oracle.h"
 
-enum { SEQUENCES = 5, CONTINUED = 64, PROMPTS = 2 };
-
-enum {
-    GREEDY = 1,    /* it has greedy continuations */
-    SENTENCES = 2, /* scores are of sequences, read at their first rows */
-    FOREIGN = 4,   /* another program's head: only values, and it is written as ours */
-};
-
-typedef struct Case {
-    const char *folder;
-    int head; /* HeadKind, or -1: what config.json says */
-    size_t labels;
-    unsigned flags;
-} Case;
+enum { CONTINUED = 64, PROMPTS = 2 };
 
 static const Case cases[] = {
     {"gpt2",                  -1,          0, GREEDY   },
@@ -74,182 +60,6 @@ static const Case cases[] = {
     {"roberta-classes",       -1,          0, SENTENCES},
 };
 
-static const char *join(const char *folder, const char *name) {
-    static char path[32][700];
-    static int next;
-    char *to = path[next++ % 32];
-    snprintf(to, sizeof path[0], "%s/%s", folder, name);
-    return to;
-}
-
-static const char *case_folder(const Case *c) {
-    static char path[500];
-    snprintf(path, sizeof path, "%s/families/%s", test_fixtures(), c->folder);
-    return path;
-}
-
-/* The tensors of oracle.safetensors as floats; all are released together. */
-typedef struct Oracle {
-    SafeTensors file;
-    float *owned[32];
-    size_t count;
-} Oracle;
-
-static void oracle_open(Oracle *oracle, const Case *c) {
-    Error err = {0};
-    *oracle = (Oracle){0};
-    assert_ok(safetensors_open(&oracle->file, join(case_folder(c), "oracle.safetensors"), &err),
-              &err);
-}
-
-static void oracle_close(Oracle *oracle) {
-    for (size_t i = 0; i < oracle->count; i++) {
-        free(oracle->owned[i]);
-    }
-    safetensors_close(&oracle->file);
-}
-
-/* NULL and 0 where the case has none. */
-static float *oracle_floats(Oracle *oracle, const char *name, size_t *count) {
-    Error err = {0};
-    const Tensor *tensor = safetensors_find(&oracle->file, name);
-    size_t n = tensor != NULL ? tensor->count : 0;
-    if (count != NULL) {
-        *count = n;
-    }
-    if (tensor == NULL) {
-        return NULL;
-    }
-    float *values = calloc(n + 1, sizeof *values);
-    assert_non_null(values);
-    assert_true(oracle->count < sizeof oracle->owned / sizeof *oracle->owned);
-    oracle->owned[oracle->count++] = values;
-    assert_ok(safetensors_read_floats(&oracle->file, tensor, values, n, false, &err), &err);
-    return values;
-}
-
-static int32_t *oracle_ids(Oracle *oracle, const char *name, size_t *count) {
-    float *values = oracle_floats(oracle, name, count);
-    if (values == NULL) {
-        return NULL;
-    }
-    /* In place: an int32_t has the size of a float. */
-    for (size_t i = 0; i < *count; i++) {
-        int32_t id = (int32_t)values[i];
-        memcpy(&values[i], &id, sizeof id);
-    }
-    return (int32_t *)(void *)values;
-}
-
-static void case_load(Model *model, const Case *c, const char *folder) {
-    Error err = {0};
-    bool fresh = false;
-    assert_ok(model_load(model, folder, c->head, c->labels, &fresh, &err), &err);
-    assert_false(fresh);
-}
-
-/* The oracle's sequences. */
-static void case_batch(Batch *batch, Oracle *oracle) {
-    Error err = {0};
-    size_t n, targets, types, starts;
-    const int32_t *id = oracle_ids(oracle, "ids", &n);
-    const int32_t *target = oracle_ids(oracle, "targets", &targets);
-    const int32_t *type = oracle_ids(oracle, "types", &types);
-    const int32_t *start = oracle_ids(oracle, "starts", &starts);
-    assert_int_equal(starts, SEQUENCES + 1);
-    assert_true(targets == 0 || targets == n);
-    assert_ok(batch_init(batch, n, SEQUENCES, &err), &err);
-    for (size_t s = 0; s < SEQUENCES; s++) {
-        size_t from = (size_t)start[s], length = (size_t)start[s + 1] - from;
-        assert_ok(batch_add(batch, id + from, target != NULL ? target + from : NULL, length,
-                            BATCH_NO_PREFIX, s, NULL, &err),
-                  &err);
-        size_t first = 0; /* rows of the first of two texts */
-        while (first < length && (type == NULL || type[from + first] == 0)) {
-            first++;
-        }
-        batch_set_segments(batch, s, first);
-    }
-    assert_int_equal(batch->tokens, n);
-}
-
-/* What a model says of a batch: rows, and scores where the oracle has them. */
-typedef struct Values {
-    size_t tokens, scores, labels;
-    float *logprob, *entropy, *score; /* score: [tokens * labels] */
-} Values;
-
-static void values_init(Values *values, const Model *model, size_t tokens) {
-    size_t labels = model->config.head != HEAD_LM ? model->config.labels : 0;
-    *values = (Values){.tokens = tokens, .labels = labels};
-    values->logprob = calloc(2 * tokens, sizeof *values->logprob);
-    values->score = calloc(tokens * labels + 1, sizeof *values->score);
-    assert_true(values->logprob != NULL && values->score != NULL);
-    values->entropy = values->logprob + tokens;
-}
-
-static void values_done(Values *values) {
-    free(values->logprob);
-    free(values->score);
-}
-
-static PerToken values_per_token(const Values *values, const Model *model) {
-    bool lm = model->config.head != HEAD_SCORES;
-    return (PerToken){.logprob = lm ? values->logprob : NULL,
-                      .entropy = lm ? values->entropy : NULL,
-                      .score = values->labels > 0 ? values->score : NULL};
-}
-
-static Workspace *case_workspace(const Model *model, const Batch *batch, bool training) {
-    Error err = {0};
-    WorkspacePlan plan = {
-        .tokens = batch->tokens, .sequences = batch->sequences, .training = training};
-    Workspace *workspace = workspace_create(&model->config, &plan, &err);
-    assert_ok(workspace != NULL, &err);
-    return workspace;
-}
-
-/* Scores of all rows, bias included, become those that the oracle has: all, or of first rows. */
-static void keep_scores(Values *values, const Case *c, const Model *model, const Batch *batch) {
-    values->scores = values->tokens * values->labels;
-    if ((c->flags & SENTENCES) != 0) {
-        for (size_t s = 0; s < batch->sequences; s++) {
-            memmove(values->score + s * values->labels,
-                    values->score + batch->start[s] * values->labels,
-                    values->labels * sizeof(float));
-        }
-        values->scores = batch->sequences * values->labels;
-    }
-    for (size_t i = 0; i < values->scores; i++) {
-        values->score[i] += model->config.reward_bias;
-    }
-}
-
-/* What the model says; the oracle has more where the head is not read. */
-static void compare_values(Oracle *oracle, const Model *model, const Values *values) {
-    bool lm = model->config.head != HEAD_SCORES;
-    const struct {
-        const char *name;
-        const float *got;
-        size_t n;
-        bool said;
-    } row[] = {
-        {"logprob", values->logprob, values->tokens, lm                },
-        {"entropy", values->entropy, values->tokens, lm                },
-        {"score",   values->score,   values->scores, values->scores > 0},
-    };
-    size_t compared = 0, n;
-    for (size_t i = 0; i < 3; i++) {
-        const float *want = oracle_floats(oracle, row[i].name, &n);
-        if (want != NULL && row[i].said) {
-            assert_int_equal(n, row[i].n);
-            assert_close(row[i].name, row[i].got, want, n, 2e-5, 0);
-            compared++;
-        }
-    }
-    assert_true(compared > 0);
-}
-
 /* The coefficients of the loss, where the oracle's rows are. */
 static void read_slopes(Oracle *oracle, const Case *c, const Batch *batch, Values *slopes) {
     const char *name[] = {"dlogprob", "dentropy", "dscore"};
@@ -288,7 +98,7 @@ static const char *save_gradients(const Model *model, const Gradients *gradients
 static void compare_gradients(Oracle *oracle, const char *folder) {
     Error err = {0};
     SafeTensors ours;
-    assert_ok(safetensors_open(&ours, join(folder, "model.safetensors"), &err), &err);
+    assert_ok(safetensors_open(&ours, path_in(folder, "model.safetensors"), &err), &err);
     const size_t prefix = strlen("gradient.");
     size_t compared = 0;
     float *got = NULL, *want = NULL, largest = 0;
@@ -351,8 +161,8 @@ static void test_pass(void **state) {
         compare_gradients(&oracle, save_gradients(&model, &gradients));
         gradients_done(&gradients);
     }
-    keep_scores(&values, c, &model, &batch);
-    compare_values(&oracle, &model, &values);
+    values_keep_scores(&values, c, &model, &batch);
+    values_compare(&oracle, &model, &values);
     workspace_free(workspace);
     values_done(&slopes);
     values_done(&values);
@@ -444,7 +254,7 @@ static void test_greedy(void **state) {
 static void copy_file(const char *from, const char *name, const char *to, const char *as) {
     Error err = {0};
     Str text = {0};
-    assert_ok(file_read(join(from, name), 1 << 20, &text, &err), &err);
+    assert_ok(file_read(path_in(from, name), 1 << 20, &text, &err), &err);
     test_file(to, as, text.data, text.size);
     str_done(&text);
 }
@@ -479,12 +289,12 @@ static void compare_tensors(const char *folder, const char *written) {
     SafeTensors ours;
     char **name;
     size_t count, compared = 0;
-    assert_ok(safetensors_open(&ours, join(written, "model.safetensors"), &err), &err);
+    assert_ok(safetensors_open(&ours, path_in(written, "model.safetensors"), &err), &err);
     assert_ok(file_list(folder, &name, &count, &err), &err);
     for (size_t i = 0; i < count; i++) {
         SafeTensors theirs = {0};
         if (is_weights(name[i])) {
-            assert_ok(safetensors_open(&theirs, join(folder, name[i]), &err), &err);
+            assert_ok(safetensors_open(&theirs, path_in(folder, name[i]), &err), &err);
         }
         for (size_t k = 0; k < theirs.tensors; k++) {
             const Tensor *a = &theirs.tensor[k], *b = safetensors_find(&ours, a->name);
@@ -512,9 +322,9 @@ static void compare_tensors(const char *folder, const char *written) {
 /* Keys come out as they went in, also those that nobody knows; weights are written as F32. */
 static void compare_config(const char *folder, const char *written) {
     Error err = {0};
-    cJSON *before = json_read_file(join(folder, "config.json"), &json_limits_config, &err);
+    cJSON *before = json_read_file(path_in(folder, "config.json"), &json_limits_config, &err);
     assert_ok(before != NULL, &err);
-    cJSON *after = json_read_file(join(written, "config.json"), &json_limits_config, &err);
+    cJSON *after = json_read_file(path_in(written, "config.json"), &json_limits_config, &err);
     assert_ok(after != NULL, &err);
     for (const cJSON *item = before->child; item != NULL; item = item->next) {
         bool type = strcmp(item->string, "dtype") == 0 || strcmp(item->string, "torch_dtype") == 0;
@@ -533,7 +343,7 @@ static void compare_config(const char *folder, const char *written) {
 static void add_unknown_key(const char *folder) {
     Error err = {0};
     Str text = {0};
-    const char *path = join(folder, "config.json");
+    const char *path = path_in(folder, "config.json");
     cJSON *json = json_read_file(path, &json_limits_config, &err);
     assert_ok(json != NULL, &err);
     cJSON *own = cJSON_AddObjectToObject(json, "of_somebody_else");
@@ -556,7 +366,7 @@ static void test_files(void **state) {
     case_batch(&batch, &oracle);
     case_load(&model, c, case_folder(c));
     for (size_t i = 0; i < 3; i++) {
-        if (!file_exists(join(case_folder(c), config[i]))) {
+        if (!file_exists(path_in(case_folder(c), config[i]))) {
             continue;
         }
         const char *folder = copy_case(c, config[i]), *written = test_folder();
@@ -575,8 +385,8 @@ static void test_files(void **state) {
         Workspace *workspace = case_workspace(&second, &batch, false);
         PerToken out = values_per_token(&values, &second);
         model_forward(&second, workspace, &batch, &out);
-        keep_scores(&values, c, &second, &batch);
-        compare_values(&oracle, &second, &values);
+        values_keep_scores(&values, c, &second, &batch);
+        values_compare(&oracle, &second, &values);
         workspace_free(workspace);
         values_done(&values);
         model_done(&first);
