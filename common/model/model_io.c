@@ -23,11 +23,13 @@ typedef struct Source {
 /* What the folder holds, seen from the model that is wanted. */
 typedef struct Match {
     Model *model;
-    Source *source; /* [parameters]; tensor NULL: not found */
-    Source lm_head; /* an lm_head beside a tied embedding */
-    Source bias;    /* of a score head whose family has none */
-    bool drop_head; /* the model wanted has no LM head */
-    bool fresh;     /* the score head may be absent */
+    Source *source;      /* [parameters]; tensor NULL: not found */
+    Source duplicate[2]; /* of what is there under another name: a tied head, a head's bias */
+    size_t original[2];  /* the parameters that they are equal to */
+    size_t duplicates;
+    Source bias;  /* of a score head whose family has none */
+    HeadKind had; /* the folder's head; tensors of one that the model lacks are left */
+    bool fresh;   /* the score head may be absent */
 } Match;
 
 static void shape_append(Str *out, const size_t *shape, int rank) {
@@ -76,22 +78,45 @@ static bool parameter_match(Match *match, const SafeTensors *file, const Tensor 
     return shape_check(file, tensor, parameter->shape, parameter->rank, err);
 }
 
+static bool duplicate_match(Match *match, const SafeTensors *file, const Tensor *tensor, size_t i,
+                            Error *err) {
+    const Parameter *parameter = &match->model->parameter[i];
+    if (match->duplicates == sizeof match->duplicate / sizeof *match->duplicate) {
+        return error_at(err, ERROR_DATA, file->path, 0, 0,
+                        "tensor '%s' is there again under several names", tensor->name);
+    }
+    match->duplicate[match->duplicates] = (Source){file, tensor};
+    match->original[match->duplicates++] = i;
+    return shape_check(file, tensor, parameter->shape, parameter->rank, err);
+}
+
+/* What is there under another name only is no duplicate. */
+static void duplicates_settle(Match *match) {
+    for (size_t k = 0; k < match->duplicates; k++) {
+        Source *source = &match->source[match->original[k]];
+        if (source->tensor == NULL) {
+            *source = match->duplicate[k];
+        }
+    }
+}
+
 static bool tensor_match(Match *match, const SafeTensors *file, const Tensor *tensor, Error *err) {
     const ModelConfig *config = &match->model->config;
     size_t i;
     switch (tensor_name_find(match->model, tensor->name, &i)) {
     case NAME_PARAMETER:
         return parameter_match(match, file, tensor, i, err);
+    case NAME_DUPLICATE:
+        return duplicate_match(match, file, tensor, i, err);
     case NAME_BUFFER:
         return true;
     case NAME_LM_HEAD:
-        if (match->drop_head || config->tied) {
-            match->lm_head = (Source){file, tensor};
+        if (match->had != HEAD_SCORES || config->tied) {
             return true;
         }
         break;
     case NAME_SCORE_HEAD:
-        if (config->head == HEAD_LM) {
+        if (config->head == HEAD_LM || match->had == HEAD_BOTH) {
             return true;
         }
         break;
@@ -125,15 +150,6 @@ static bool files_match(Match *match, const WeightFiles *files, Error *err) {
     return true;
 }
 
-/* A score head that may be fresh is so if none of its tensors is there. */
-static void fresh_decide(Match *match) {
-    for (size_t i = 0; i < match->model->parameters; i++) {
-        if (match->source[i].tensor != NULL && in_score_head(match->model, i)) {
-            match->fresh = false;
-        }
-    }
-}
-
 /* Every parameter but a fresh score head must have been found. */
 static bool complete_check(const Match *match, const char *folder, Error *err) {
     const Model *model = match->model;
@@ -152,27 +168,19 @@ static bool complete_check(const Match *match, const char *folder, Error *err) {
                model->config.family->trunk);
 }
 
-/* An LM head stored beside a tied embedding must be equal to it. */
-static bool head_check(const Match *match, Error *err) {
-    const Model *model = match->model;
-    const Source *head = &match->lm_head;
-    if (head->tensor == NULL || match->drop_head) {
-        return true;
-    }
-    const Parameter *embedding =
-        &model->parameter[family_index(&model->config, PART_TOKEN_EMBEDDING, 0)];
-    if (!shape_check(head->file, head->tensor, embedding->shape, embedding->rank, err)) {
-        return false;
-    }
-    float *values = mem_alloc_aligned(embedding->count, sizeof(float), err);
-    bool ok = values != NULL && safetensors_read_floats(head->file, head->tensor, values,
-                                                        embedding->count, false, err);
-    if (ok &&
-        memcmp(values, model->data + embedding->offset, embedding->count * sizeof(float)) != 0) {
-        ok = error_at(err, ERROR_DATA, head->file->path, 0, 0,
+/* A tied LM head that is stored beside the embedding, and the like, must be equal to the original. */
+static bool duplicate_check(const Match *match, size_t k, Error *err) {
+    const Source *copy = &match->duplicate[k];
+    const Parameter *original = &match->model->parameter[match->original[k]];
+    float *values = mem_alloc_aligned(original->count, sizeof(float), err);
+    bool ok = values != NULL && safetensors_read_floats(copy->file, copy->tensor, values,
+                                                        original->count, false, err);
+    if (ok && memcmp(values, parameter_data(match->model, original),
+                     original->count * sizeof(float)) != 0) {
+        ok = error_at(err, ERROR_DATA, copy->file->path, 0, 0,
                       "tensor '%s' differs from '%s', but config.json ties the two; set "
                       "tie_word_embeddings to false if the file is right",
-                      head->tensor->name, embedding->name);
+                      copy->tensor->name, original->name);
     }
     free(values);
     return ok;
@@ -233,7 +241,12 @@ static bool values_read(const Match *match, Error *err) {
             return false;
         }
     }
-    return head_check(match, err) && bias_read(match, err);
+    for (size_t k = 0; k < match->duplicates; k++) {
+        if (!duplicate_check(match, k, err)) {
+            return false;
+        }
+    }
+    return bias_read(match, err);
 }
 
 /* OpenRLHF's models give (score - mean) / std: the gain goes into the head, the rest into the bias. */
@@ -258,9 +271,11 @@ static bool normalization_read(Model *model, const char *folder, Error *err) {
             err, ERROR_DATA, folder, 0, 0,
             "config.json has 'normalize_reward', which is read for a model of one score");
     }
-    float *weight = parameter_data(model, &model->parameter[i]);
-    for (size_t k = 0; k < model->parameter[i].count; k++) {
-        weight[k] = (float)(weight[k] / std);
+    for (; i < model->parameters && in_score_head(model, i); i++) { /* its own bias is behind it */
+        float *weight = parameter_data(model, &model->parameter[i]);
+        for (size_t k = 0; k < model->parameter[i].count; k++) {
+            weight[k] = (float)(weight[k] / std);
+        }
     }
     config->reward_bias = (float)((config->reward_bias - mean) / std);
     static const char *const keys[] = {"normalize_reward", "mean", "std"};
@@ -270,25 +285,27 @@ static bool normalization_read(Model *model, const char *folder, Error *err) {
     return true;
 }
 
-/* Says what head the caller gets from what the folder has; *fresh when its score head is not there.
- * */
+/* Says what head the caller gets from what the folder has; *fresh when it may lack the score head. */
 static bool head_choose(ModelConfig *config, const char *folder, int head, size_t labels,
                         bool *fresh, Error *err) {
-    bool scores = config->head == HEAD_SCORES;
+    HeadKind had = config->head;
     *fresh = false;
     if (head < 0) {
         return true;
     }
-    if (scores && head != HEAD_SCORES) {
+    if (had == HEAD_SCORES && head != HEAD_SCORES) {
         return error_at(err, ERROR_DATA, folder, 0, 0, "the folder holds a %s, a %s was expected",
                         config->family->score_architecture, config->family->lm_architecture);
     }
-    if (scores && labels != 0 && labels != config->labels) {
-        return error_at(err, ERROR_DATA, folder, 0, 0,
+    if (had == (HeadKind)head && head != HEAD_LM) {
+        return labels == 0 || labels == config->labels ||
+               error_at(err, ERROR_DATA, folder, 0, 0,
                         "the model gives %zu numbers a text, %zu were expected", config->labels,
                         labels);
     }
-    if (!scores && head != HEAD_LM) {
+    if (head == HEAD_LM) {
+        model_config_set_head(config, HEAD_LM, 0);
+    } else {
         *fresh = true;
         model_config_set_head(config, (HeadKind)head, labels == 0 ? 1 : labels);
     }
@@ -335,15 +352,17 @@ static bool memory_take(Model *model, const Model *memory, const char *folder, E
     return true;
 }
 
-static bool weights_load(Model *model, const Model *memory, const char *folder, bool drop_head,
+static bool weights_load(Model *model, const Model *memory, const char *folder, HeadKind had,
                          bool *fresh, Error *err) {
-    Match match = {.model = model, .drop_head = drop_head, .fresh = *fresh};
+    Match match = {.model = model, .had = had, .fresh = *fresh};
+    size_t score = family_index(&model->config, PART_SCORE, 0);
     WeightFiles files = {0}, apart = {0};
     match.source = mem_alloc(model->parameters, sizeof(Source), err);
     bool ok = match.source != NULL && weight_files_find(&files, folder, err) &&
               files_match(&match, &files, err) && score_file_read(&match, folder, &apart, err);
     if (ok) {
-        fresh_decide(&match);
+        duplicates_settle(&match);
+        match.fresh = match.fresh && match.source[score].tensor == NULL;
         ok = complete_check(&match, folder, err) && memory_take(model, memory, folder, err) &&
              values_read(&match, err) && normalization_read(model, folder, err);
         /* From here on the head has the family's name. */
@@ -366,13 +385,13 @@ static bool load(Model *model, const Model *memory, const char *path, int head, 
                  : model_config_read(&config, path, err))) {
         return false;
     }
-    bool drop_head = config.head == HEAD_LM && head == HEAD_SCORES;
+    HeadKind had = config.head;
     bool ok = head_choose(&config, path, head, labels, fresh, err) &&
               parameters_layout(model, &config, err);
     if (ok && legacy) {
         ok = memory_take(model, memory, path, err) && llama2c_weights_read(model, path, err);
     } else if (ok) {
-        ok = weights_load(model, memory, path, drop_head, fresh, err);
+        ok = weights_load(model, memory, path, had, fresh, err);
     }
     model_config_done(&config);
     return ok;

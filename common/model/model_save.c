@@ -159,14 +159,23 @@ static bool shards_save(const Model *model, size_t parameters, TensorType type, 
     return ok;
 }
 
+/* Heads come last in the layout, and the score head last of all. */
+static size_t score_head_begin(const Model *model) {
+    size_t i = model->parameters;
+    int layer;
+    while (family_row(&model->config, i - 1, &layer)->scope == SCOPE_SCORE_HEAD) {
+        i--;
+    }
+    return i;
+}
+
 bool model_save_as(const Model *model, const char *folder, TensorType type, size_t max_shard_bytes,
                    Error *err) {
     CHECK(type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16);
     CHECK(model->config.adapter.rank == 0);
     size_t parameters = model->parameters;
-    if (model->config.head == HEAD_BOTH) {
-        /* Heads come last in the layout, and the score head last of all. */
-        parameters = family_index(&model->config, PART_SCORE, 0);
+    if (model->config.head == HEAD_BOTH && !config_heads_together(&model->config)) {
+        parameters = score_head_begin(model);
         if (!weights_save(model, parameters, model->parameters, type, folder, model_score_file,
                           err)) {
             return false;
