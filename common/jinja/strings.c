@@ -347,10 +347,20 @@ const Text *text_beside(Machine *machine, const Text *text, bool safe) {
 }
 
 const Text *text_repeat(Machine *machine, const Text *text, int64_t times) {
+    enum { UNIT = 1024 };
     Builder out = {.machine = machine, .safe = text->safe};
-    bool ok = true;
-    for (int64_t i = 0; ok && text->size > 0 && i < times; i++) {
-        ok = (i % 64 != 0 || machine_spend(machine, 1)) && builder_text(&out, text);
+    const Text *unit = text; /* many copies of a short text, put at once */
+    int64_t copies = 1;
+    if (text->size > 0 && text->size < UNIT && times > UNIT) {
+        copies = UNIT / text->size + 1;
+        unit = text_repeat(machine, text, copies);
+    }
+    bool ok = unit != NULL;
+    for (int64_t i = 0; ok && text->size > 0 && i < times / copies; i++) {
+        ok = (i % 64 != 0 || machine_spend(machine, 1)) && builder_text(&out, unit);
+    }
+    for (int64_t i = 0; ok && text->size > 0 && i < times % copies; i++) {
+        ok = builder_text(&out, text);
     }
     return ok ? builder_finish(&out) : NULL;
 }

@@ -2,7 +2,7 @@
 """Templates rendered by jinja_lines and by Jinja2: random ones, and every .jinja file of the folders
 given (models' own templates, which are not part of this project).
 
-    template_live.py JINJA_LINES [--count N] [FOLDER...]
+    template_live.py JINJA_LINES [FOLDER...] [--count N]
 """
 import argparse
 import glob
