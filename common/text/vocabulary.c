@@ -14,7 +14,9 @@ VocabularyKind vocabulary_kind(const Tokenizer *tokenizer) {
     case MODEL_BPE:
         break;
     }
-    return tokenizer->bytes_are_symbols ? VOCABULARY_BYTES : VOCABULARY_CHARACTERS;
+    bool bytes = tokenizer->stages > 0 && tokenizer->stage[tokenizer->stages - 1].byte_level;
+    return bytes && tokenizer->prefix == NULL && tokenizer->suffix == NULL ? VOCABULARY_BYTES
+                                                                           : VOCABULARY_CHARACTERS;
 }
 
 const char *vocabulary_kind_name(VocabularyKind kind) {
@@ -56,11 +58,11 @@ TokenClass vocabulary_class(const Tokenizer *tokenizer, int32_t id) {
         return TOKEN_CLASS_HOLE;
     }
     uint8_t flags = tokenizer->token[id].flags;
-    if (id == tokenizer->unknown) {
-        return TOKEN_CLASS_UNKNOWN;
-    }
     if ((flags & TOKEN_SPECIAL) != 0) {
         return TOKEN_CLASS_CONTROL;
+    }
+    if (id == tokenizer->unknown) {
+        return TOKEN_CLASS_UNKNOWN;
     }
     if ((flags & TOKEN_ADDED) != 0 || is_whole(tokenizer, tokenizer->token[id].text)) {
         return TOKEN_CLASS_USER;

@@ -14,7 +14,7 @@
 #include "common/text/tokenizer.h"
 
 typedef enum VocabularyKind {
-    VOCABULARY_BYTES,      /* BPE on bytes, spelled in the byte-level alphabet, all 256 there */
+    VOCABULARY_BYTES,      /* BPE on bytes, spelled in the byte-level alphabet */
     VOCABULARY_CHARACTERS, /* BPE on characters */
     VOCABULARY_UNIGRAM,
     VOCABULARY_WORDPIECE,
