@@ -281,7 +281,7 @@ bool value_items(Machine *machine, Value value, List **out) {
     case VALUE_UNDEFINED:
     case VALUE_ITERATOR:
         list = list_make(machine, 0);
-        if (list != NULL && value.kind == VALUE_ITERATOR) {
+        if (list != NULL && value.kind == VALUE_ITERATOR && value.list->count > 0) {
             list->item = value.list->item + value.list->next;
             list->count = value.list->count - value.list->next;
             value.list->next = value.list->count;
