@@ -185,12 +185,13 @@ static cJSON *real_item(double value) {
     cJSON *item = cJSON_CreateNumber(value);
     if (item != NULL && value == floor(value) && fabs(value) < 1e15) {
         snprintf(text, sizeof text, "%.1f", value);
-        item->valuestring = cJSON_malloc(strlen(text) + 1); /* as json.h has spellings */
+        size_t size = strlen(text) + 1;
+        item->valuestring = cJSON_malloc(size); /* as json.h has spellings */
         if (item->valuestring == NULL) {
             cJSON_Delete(item);
             return NULL;
         }
-        strcpy(item->valuestring, text);
+        memcpy(item->valuestring, text, size);
     }
     return item;
 }
