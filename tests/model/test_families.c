@@ -54,6 +54,7 @@ static const Case cases[] = {
     {"llama-deepspeed",       HEAD_SCORES, 1, FOREIGN  },
     {"bert-masked",           -1,          0, 0        },
     {"bert-classes",          -1,          0, SENTENCES},
+    {"bert-pretraining",      -1,          0, SENTENCES},
     {"distilbert-masked",     -1,          0, 0        },
     {"distilbert-classes",    -1,          0, SENTENCES},
     {"roberta-masked",        -1,          0, 0        },
