@@ -237,6 +237,29 @@ static bool add_window(Encoder *encoder, const Record *record, const int32_t *id
     return keep(encoder, &example, err);
 }
 
+/* Windows of an encoder, each in the layout's frame; none overlap. */
+static bool add_framed_windows(Encoder *encoder, const Record *record, const Tokens *ids,
+                               uint64_t group, Error *err) {
+    const char *literal = encoder->layout->prefix;
+    size_t most = encoder->options->max_tokens;
+    Tokens window = {0};
+    bool ok = tokenizer_encode(encoder->tokenizer, literal, strlen(literal), true, &window, err);
+    size_t prefix = window.count, frame = prefix + (encoder->eos >= 0);
+    if (ok && frame >= most) {
+        ok = error_set(err, ERROR_CONFIG, "room for %zu tokens; the layout's frame alone takes %zu",
+                       most, frame);
+    }
+    for (size_t i = 0; ok && i < ids->count; i += most - frame) {
+        size_t left = ids->count - i;
+        window.count = prefix;
+        ok = tokens_append(&window, ids->id + i, left < most - frame ? left : most - frame, err) &&
+             (encoder->eos < 0 || tokens_push(&window, encoder->eos, err)) &&
+             add_window(encoder, record, window.id, window.count, group, err);
+    }
+    tokens_done(&window);
+    return ok;
+}
+
 /* Windows overlap by one id, so that every id but the very first is trained exactly once. */
 static bool encode_text(Encoder *encoder, const Record *record, Error *err) {
     Tokens ids = {0};
@@ -246,9 +269,11 @@ static bool encode_text(Encoder *encoder, const Record *record, Error *err) {
     uint64_t group = record_prompt_hash(record);
     bool ok = !encoder->layout->bos || bos < 0 || tokens_push(&ids, bos, err);
     ok = ok && tokenizer_encode(encoder->tokenizer, text, strlen(text), false, &ids, err);
-    ok = ok && (encoder->eos < 0 || tokens_push(&ids, encoder->eos, err));
+    bool framed = encoder->layout->framed;
+    ok = ok && (framed || encoder->eos < 0 || tokens_push(&ids, encoder->eos, err));
     size_t before = encoder->set->examples;
-    for (size_t i = 0; ok && i + 1 < ids.count; i += window - 1) {
+    ok = ok && (!framed || add_framed_windows(encoder, record, &ids, group, err));
+    for (size_t i = 0; ok && !framed && i + 1 < ids.count; i += window - 1) {
         size_t left = ids.count - i;
         ok = add_window(encoder, record, ids.id + i, left < window ? left : window, group, err);
     }
@@ -314,6 +339,18 @@ bool examples_encode(ExampleSet *set, const DataSet *data, const Tokenizer *toke
         return false;
     }
     return true;
+}
+
+void examples_filter(ExampleSet *set, ExampleTest *test, const void *context) {
+    size_t kept = 0;
+    for (size_t i = 0; i < set->examples; i++) {
+        if (test(context, &set->example[i])) {
+            set->example[kept++] = set->example[i];
+        } else {
+            example_done(&set->example[i]);
+        }
+    }
+    set->examples = kept;
 }
 
 static void put_part(Str *out, const char *between, size_t n, const char *what) {

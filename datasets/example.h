@@ -51,13 +51,18 @@ typedef struct ExampleSet {
     EncodeCounts counts;
 } ExampleSet;
 
-/* Encodes every record. RECORD_TEXT is cut into windows of max_tokens, each document ending in EOS.
+/* Encodes every record. RECORD_TEXT is cut into windows of max_tokens, each document ending in EOS;
+ * of a framed layout each window stands in the frame, prefix and EOS, and all of it counts as trained but
+ * the first id.
  * A labeled text is one sequence, prompt alone, that ends in EOS, where its score is read.
  * A set that ends up empty is ERROR_DATA with the counts. A prompt too long for any completion drops the
  * record whatever the policy is. */
 bool examples_encode(ExampleSet *set, const DataSet *data, const Tokenizer *tokenizer,
                      const Layout *layout, const EncodeOptions *options, Error *err);
 void examples_done(ExampleSet *set);
+/* Keeps the examples that pass the test, in their order. */
+typedef bool ExampleTest(const void *context, const Example *example);
+void examples_filter(ExampleSet *set, ExampleTest *test, const void *context);
 /* "7,592 records: 7,590 used, 2 too long (dropped); 498,210 tokens, 201,300 trained" */
 void examples_describe(const EncodeCounts *counts, Str *out);
 

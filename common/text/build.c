@@ -17,7 +17,7 @@ Tokenizer *tokenizer_new(const char *source, Error *err) {
     if (tokenizer == NULL) {
         return NULL;
     }
-    tokenizer->eos = tokenizer->bos = tokenizer->pad = tokenizer->unknown = -1;
+    tokenizer->eos = tokenizer->bos = tokenizer->pad = tokenizer->mask = tokenizer->unknown = -1;
     for (int i = 0; i < 256; i++) {
         tokenizer->byte_id[i] = tokenizer->fallback[i] = -1;
     }

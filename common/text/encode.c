@@ -143,6 +143,15 @@ int32_t tokenizer_bos(const Tokenizer *tokenizer) {
     return tokenizer->bos;
 }
 
+int32_t tokenizer_mask(const Tokenizer *tokenizer) {
+    static const char *const usual[] = {"[MASK]", "<mask>"};
+    int32_t id = tokenizer->mask;
+    for (size_t i = 0; id < 0 && i < 2; i++) {
+        id = tokenizer_find(tokenizer, usual[i]);
+    }
+    return id;
+}
+
 int32_t tokenizer_pad(const Tokenizer *tokenizer) {
     return tokenizer->pad;
 }

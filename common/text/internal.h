@@ -121,7 +121,7 @@ struct Tokenizer {
     size_t decoders;
     Template single, pair_template;
 
-    int32_t eos, bos, pad; /* -1: none */
+    int32_t eos, bos, pad, mask; /* -1: none */
     uint64_t fingerprint;
 
     char *source;     /* the file that was read, for messages */

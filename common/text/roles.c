@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which token ends a text, begins it, or pads: what the files beside the tokenizer say.
+ * Which token ends a text, begins it, pads, or stands for a hidden one: what the files beside the
+ * tokenizer say.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +11,13 @@
 #include "common/base/memory.h"
 #include "common/text/internal.h"
 
-static const char *const role_names[] = {"eos_token", "bos_token", "pad_token"};
+enum { ROLES = 4, NUMBERED_ROLES = 3 };
+
+static const char *const role_names[] = {"eos_token", "bos_token", "pad_token", "mask_token"};
 
 static int32_t *role(Tokenizer *tokenizer, size_t i) {
-    return i == 0 ? &tokenizer->eos : i == 1 ? &tokenizer->bos : &tokenizer->pad;
+    int32_t *const place[] = {&tokenizer->eos, &tokenizer->bos, &tokenizer->pad, &tokenizer->mask};
+    return place[i];
 }
 
 /* *tree = NULL when the folder has no such file. */
@@ -41,7 +45,7 @@ static bool read_beside(const char *folder, const char *name, KeptFile *keep, ch
 
 /* "eos_token": "</s>", or an object with the string as its content, or null. */
 static bool read_names(Tokenizer *tokenizer, const cJSON *tree, const char *path, Error *err) {
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < ROLES; i++) {
         const cJSON *item = json_member(tree, role_names[i]);
         if (item == NULL || cJSON_IsNull(item) || *role(tokenizer, i) >= 0) {
             continue;
@@ -54,7 +58,7 @@ static bool read_names(Tokenizer *tokenizer, const cJSON *tree, const char *path
                             role_names[i], json_describe(item, found, sizeof found));
         }
         int32_t id = tokenizer_find(tokenizer, content);
-        if (id < 0) {
+        if (id < 0 && i < NUMBERED_ROLES) { /* nobody but masked training misses a mask */
             return error_at(err, ERROR_DATA, path, 0, 0,
                             "%s \"%.100s\" is not in the vocabulary of %s", role_names[i], content,
                             tokenizer->source);
@@ -102,7 +106,7 @@ static bool read_numbers(Tokenizer *tokenizer, const char *folder, Error *err) {
     char *path = NULL;
     cJSON *tree = NULL;
     bool ok = read_beside(folder, "config.json", &unused, &path, &tree, err);
-    for (size_t i = 0; ok && i < 3; i++) {
+    for (size_t i = 0; ok && i < NUMBERED_ROLES; i++) {
         char name[32];
         snprintf(name, sizeof name, "%s_id", role_names[i]);
         const cJSON *item = json_member(tree, name);

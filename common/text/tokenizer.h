@@ -89,6 +89,9 @@ size_t tokenizer_vocabulary(const Tokenizer *tokenizer); /* largest id + 1 */
 int32_t tokenizer_eos(const Tokenizer *tokenizer);       /* -1: none */
 int32_t tokenizer_bos(const Tokenizer *tokenizer);       /* -1: none */
 int32_t tokenizer_pad(const Tokenizer *tokenizer);       /* -1: none */
+/* What stands for a hidden token: mask_token of tokenizer_config.json or special_tokens_map.json, else
+ * [MASK] or <mask> if the vocabulary has it; -1: none. */
+int32_t tokenizer_mask(const Tokenizer *tokenizer);
 int32_t tokenizer_unknown(const Tokenizer *tokenizer);   /* the model's own; -1: none */
 bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id);
 /* Id of an added or vocabulary token by its exact content, -1 if absent. */
