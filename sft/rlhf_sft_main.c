@@ -18,7 +18,7 @@ static bool train(Sft *sft, const OptionOrigins *origins, Log *log, Error *err) 
 static bool run(const void *configuration, const OptionOrigins *origins, Log *log, Error *err) {
     const SftConfig *config = configuration;
     const Settings *settings = &config->settings;
-    bool finished = false;
+    bool finished = false, encoder = false;
     if (!settings->dry_run && !stage_check_output(settings, &finished, err)) {
         return false;
     }
@@ -35,14 +35,16 @@ static bool run(const void *configuration, const OptionOrigins *origins, Log *lo
             fputs(str_text(&plan), stdout);
         }
         str_done(&plan);
+        encoder = sft.encoder;
         sft_done(&sft);
         if (!ok || settings->dry_run) {
             return ok;
         }
     }
     log_info(log,
-             "next: rlhf-generate --model %s/model, or rlhf-reward --model %s/model --data "
-             "RANKINGS --output DIR",
+             encoder ? "next: rlhf-reward --model %s/model --data RANKINGS-OR-LABELS --output DIR"
+                     : "next: rlhf-generate --model %s/model, or rlhf-reward --model %s/model "
+                       "--data RANKINGS --output DIR",
              settings->output, settings->output);
     printf("%s/model\n", settings->output);
     return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Supervised fine-tuning: minimize -log p of the trained tokens of demonstrations, conversations or
- * plain text (InstructGPT, Ouyang et al. 2022, section 3.5, step 1).
+ * plain text (InstructGPT, Ouyang et al. 2022, section 3.5, step 1); of an encoder, of masked tokens
+ * (masked.h).
  *
  * The loss of an optimizer step is the sum over its trained tokens divided by their number, over all
  * micro-batches; never a mean of means.
@@ -13,11 +14,16 @@
 #include <stddef.h>
 
 #include "common/stage/stage.h"
+#include "sft/masked.h"
+
+enum { SFT_NEXT_LABELS = 2 }; /* scores of a next sentence: it is, it is not */
 
 typedef struct SftConfig {
     Settings settings; /* first: the shared table's offsets count from here */
     struct {
-        int loss_on; /* 0 completion, 1 all */
+        int loss_on;        /* 0 completion, 1 all */
+        double mask_share;  /* encoders */
+        bool next_sentence; /* the same */
     } sft;
 } SftConfig;
 
@@ -37,8 +43,13 @@ typedef struct Sft {
     Workspace *workspace;     /* for training */
     Batch batch;              /* one micro-batch */
     float *logprob, *correct; /* [rows of the largest micro-batch] */
-    Generator *generator;     /* for samples; NULL without prompts */
-    size_t rows;              /* of the largest micro-batch */
+    bool encoder;             /* what follows is for encoders alone */
+    Masked masked;
+    int *label;            /* [rows] of each sequence of the micro-batch */
+    float *dlogprob;       /* [rows] */
+    float *score, *dscore; /* [rows * SFT_NEXT_LABELS] with next sentences */
+    Generator *generator;  /* for samples; NULL without prompts */
+    size_t rows;           /* of the largest micro-batch */
     int64_t steps;
     uint64_t seen; /* trained tokens so far */
 } Sft;
@@ -58,8 +69,20 @@ bool sft_plan(const Sft *sft, Str *plan, Error *err);
 typedef struct SftSums {
     double loss;
     size_t tokens, correct;
+    double next_loss; /* of next sentences: cross-entropy, how many, and how many are told right */
+    size_t sequences, next_correct;
 } SftSums;
 bool sft_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err);
+
+/* The index in sft->train of record i of a step. */
+size_t sft_step_example(const Sft *sft, int64_t step, int64_t i);
+/* The model, or its average where there is one. */
+const Model *sft_result(const Sft *sft);
+
+/* The same of an encoder: a step's sums, their gradient added; a set's sums, added; and the loss. */
+bool sft_masked_accumulate(Sft *sft, int64_t step, SftSums *sums, Error *err);
+bool sft_masked_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err);
+double sft_masked_loss(const SftSums *sums);
 
 /* Callbacks for the training loop; context is the Sft. */
 extern const TrainerStage sft_stage;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/model/family.h"
 #include "sft/sft.h"
 
 static const unsigned trainable_kinds =
@@ -12,21 +13,41 @@ static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+static size_t sequence_limit(const Sft *sft) {
+    size_t context = sft->model.config.context;
+    size_t wanted = (size_t)sft->config->settings.data.max_tokens;
+    return wanted == 0 ? context : smaller(wanted, context);
+}
+
 static EncodeOptions encode_options(const Sft *sft) {
     const Settings *settings = &sft->config->settings;
-    size_t context = sft->model.config.context;
-    size_t wanted = (size_t)settings->data.max_tokens;
     return (EncodeOptions){
-        .max_tokens = wanted == 0 ? context : smaller(wanted, context),
+        .max_tokens = sft->encoder ? masked_window(&sft->masked) : sequence_limit(sft),
         .over_length = (OverLength)settings->data.over_length,
         .append_eos = true,
         .loss_on_all = sft->config->sft.loss_on == 1,
     };
 }
 
+/* Drops what an encoder cannot learn from. */
+static bool keep_usable(Sft *sft, const char *what, ExampleSet *set, Error *err) {
+    size_t before = set->examples, least = sft->config->sft.next_sentence ? 2 : 1;
+    examples_filter(set, masked_is_usable, &sft->masked);
+    if (set->examples < before) {
+        log_info(sft->log, "%s: %zu of %zu sequences have nothing to hide (dropped)", what,
+                 before - set->examples, before);
+    }
+    return set->examples >= least ||
+           error_set(err, ERROR_DATA,
+                     "%zu sequences are left that an encoder can learn from; expected %zu or more, "
+                     "each with a token that is not special%s",
+                     set->examples, least, least == 2 ? " in its first half" : "");
+}
+
 static bool encode(Sft *sft, const char *what, const DataSet *data, ExampleSet *set, Error *err) {
     EncodeOptions options = encode_options(sft);
-    if (!examples_encode(set, data, sft->tokenizer, &sft->layout, &options, err)) {
+    if (!examples_encode(set, data, sft->tokenizer, &sft->layout, &options, err) ||
+        (sft->encoder && !keep_usable(sft, what, set, err))) {
         return error_wrap(err, "%s", what);
     }
     Str text = {0};
@@ -40,6 +61,10 @@ static bool encode(Sft *sft, const char *what, const DataSet *data, ExampleSet *
 static bool read_prompts(Sft *sft, Error *err) {
     const Settings *settings = &sft->config->settings;
     if (settings->log.samples == 0) {
+        return true;
+    }
+    if (sft->encoder) {
+        log_info(sft->log, "the model is an encoder: no samples are generated");
         return true;
     }
     const DataSet *source = &sft->validation_data;
@@ -65,14 +90,74 @@ static size_t most_rows(const ExampleSet *set, size_t most) {
     return most;
 }
 
+/* Next sentences need a head of their own: a new model's, or the folder's. */
+static bool check_next_sentence(const Sft *sft, bool fresh_head, Error *err) {
+    const Settings *settings = &sft->config->settings;
+    const ModelFamily *family = sft->model.config.family;
+    const char *path = settings->model.path;
+    if (!sft->encoder || family->both_architecture == NULL || (path != NULL && fresh_head)) {
+        return error_set(err, ERROR_CONFIG,
+                         "sft.next_sentence needs a model with a next-sentence head "
+                         "(BertForPreTraining), and %s has none; leave sft.next_sentence out",
+                         path != NULL ? path : family->name);
+    }
+    return sft->model.config.adapter.rank == 0 ||
+           error_set(err, ERROR_CONFIG,
+                     "sft.next_sentence trains all weights; leave lora.rank and model.adapter out");
+}
+
+/* Conversations have no layout with a frame, and of a template nobody knows the halves. */
+static bool check_kinds(const DataSet *data, Error *err) {
+    for (size_t i = 0; i < data->records; i++) {
+        const Record *record = &data->record[i];
+        if (record->kind == RECORD_CONVERSATION) {
+            return error_at(err, ERROR_DATA, record->file, record->line, 0,
+                            "an encoder is trained on texts and on prompts with a completion, not "
+                            "on conversations");
+        }
+    }
+    return true;
+}
+
+static bool prepare_masked(Sft *sft, bool fresh_head, Error *err) {
+    const Settings *settings = &sft->config->settings;
+    bool next_sentence = sft->config->sft.next_sentence;
+    sft->encoder = family_is_encoder(&sft->model.config);
+    if (next_sentence && !check_next_sentence(sft, fresh_head, err)) {
+        return false;
+    }
+    if (!sft->encoder) {
+        return true;
+    }
+    MaskedOptions options = {.share = sft->config->sft.mask_share,
+                             .next_sentence = next_sentence,
+                             .segments = sft->model.config.segments > 1,
+                             .seed = (uint64_t)settings->train.seed,
+                             .max_tokens = sequence_limit(sft)};
+    return check_kinds(&sft->train_data, err) && check_kinds(&sft->validation_data, err) &&
+           masked_init(&sft->masked, sft->tokenizer, &sft->layout, &options, err);
+}
+
+static size_t longest(const Sft *sft) {
+    if (sft->encoder) {
+        size_t train = masked_most_rows(&sft->masked, &sft->train);
+        size_t validation = masked_most_rows(&sft->masked, &sft->validation);
+        return train > validation ? train : validation;
+    }
+    return most_rows(&sft->validation, most_rows(&sft->train, 1));
+}
+
 static bool prepare(Sft *sft, Error *err) {
     const Settings *settings = &sft->config->settings;
+    bool next_sentence = sft->config->sft.next_sentence, fresh_head = false;
     if (!stage_read_data(settings, trainable_kinds, &sft->train_data, &sft->validation_data,
                          sft->log, err) ||
         !stage_load_text(settings, &sft->train_data, &sft->tokenizer, &sft->layout, sft->log,
                          err) ||
-        !stage_load_model(settings, sft->tokenizer, &sft->layout, HEAD_LM, 0, &sft->model, NULL,
-                          sft->log, err)) {
+        !stage_load_model(settings, sft->tokenizer, &sft->layout,
+                          next_sentence ? HEAD_BOTH : HEAD_LM, next_sentence ? SFT_NEXT_LABELS : 0,
+                          &sft->model, &fresh_head, sft->log, err) ||
+        !prepare_masked(sft, fresh_head, err)) {
         return false;
     }
     stage_show_example(&sft->train_data, sft->log);
@@ -83,7 +168,7 @@ static bool prepare(Sft *sft, Error *err) {
         return false;
     }
     sft->steps = stage_steps(settings, sft->train.examples);
-    sft->rows = stage_rows(settings, most_rows(&sft->validation, most_rows(&sft->train, 1)));
+    sft->rows = stage_rows(settings, longest(sft));
     return true;
 }
 
@@ -111,6 +196,15 @@ static GeneratorPlan generator_plan(const Sft *sft) {
                            .type = (GemmType)sft->config->settings.compute.dtype};
 }
 
+static bool allocate_masked(Sft *sft, Error *err) {
+    size_t scores = sft->config->sft.next_sentence ? mem_mul(sft->rows, SFT_NEXT_LABELS) : 1;
+    sft->label = mem_alloc(sft->rows, sizeof *sft->label, err);
+    sft->dlogprob = mem_alloc_aligned(sft->rows, sizeof(float), err);
+    sft->score = mem_alloc_aligned(scores, sizeof(float), err);
+    sft->dscore = mem_alloc_aligned(scores, sizeof(float), err);
+    return sft->label != NULL && sft->dlogprob != NULL && sft->score != NULL && sft->dscore != NULL;
+}
+
 bool sft_allocate(Sft *sft, Error *err) {
     const Settings *settings = &sft->config->settings;
     WorkspacePlan plan = stage_training_plan(settings, sft->rows);
@@ -124,7 +218,8 @@ bool sft_allocate(Sft *sft, Error *err) {
     }
     sft->logprob = mem_alloc_aligned(sft->rows, sizeof(float), err);
     sft->correct = mem_alloc_aligned(sft->rows, sizeof(float), err);
-    if (sft->logprob == NULL || sft->correct == NULL) {
+    if (sft->logprob == NULL || sft->correct == NULL ||
+        (sft->encoder && !allocate_masked(sft, err))) {
         return false;
     }
     if (sft->prompts.examples > 0) {
@@ -173,6 +268,11 @@ void sft_done(Sft *sft) {
     batch_done(&sft->batch);
     free(sft->logprob);
     free(sft->correct);
+    free(sft->label);
+    free(sft->dlogprob);
+    free(sft->score);
+    free(sft->dscore);
+    masked_done(&sft->masked);
     examples_done(&sft->train);
     examples_done(&sft->validation);
     examples_done(&sft->prompts);

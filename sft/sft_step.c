@@ -22,11 +22,15 @@ static void row_loss(void *context, size_t n, const size_t *row, const PerToken 
     }
 }
 
-static const Example *step_example(const Sft *sft, int64_t step, int64_t i) {
+size_t sft_step_example(const Sft *sft, int64_t step, int64_t i) {
     uint64_t place = (uint64_t)(step * sft->config->settings.train.batch + i);
     uint64_t epoch = place / sft->train.examples, within = place % sft->train.examples;
     uint64_t seed = (uint64_t)sft->config->settings.train.seed;
-    return &sft->train.example[example_order(seed, epoch, sft->train.examples, within)];
+    return example_order(seed, epoch, sft->train.examples, within);
+}
+
+static const Example *step_example(const Sft *sft, int64_t step, int64_t i) {
+    return &sft->train.example[sft_step_example(sft, step, i)];
 }
 
 static size_t trained_tokens(const Example *example, bool all) {
@@ -59,14 +63,14 @@ static bool diverged(const Sft *sft, int64_t step, const char *what, double valu
 }
 
 /* Forward, loss and backward over one step's records in micro-batches. */
-static bool accumulate(Sft *sft, int64_t step, StepLoss *loss, size_t *tokens, Error *err) {
+static bool accumulate_next(Sft *sft, int64_t step, double *mean, size_t *tokens, Error *err) {
     int64_t records = sft->config->settings.train.batch;
     bool all = sft->config->sft.loss_on == 1;
     size_t trained = 0;
     for (int64_t i = 0; i < records; i++) {
         trained += trained_tokens(step_example(sft, step, i), all);
     }
-    *loss = (StepLoss){.weight = 1.0 / (double)trained};
+    StepLoss loss = {.weight = 1.0 / (double)trained};
     *tokens = trained;
     batch_clear(&sft->batch);
     for (int64_t i = 0; i < records; i++) {
@@ -79,9 +83,24 @@ static bool accumulate(Sft *sft, int64_t step, StepLoss *loss, size_t *tokens, E
         size_t next = last ? 0 : example_rows(step_example(sft, step, i + 1), false);
         if (last || sft->batch.tokens + next > sft->rows) {
             model_train(&sft->model, &sft->gradients, sft->workspace, &sft->batch, WANT_LOGPROB,
-                        row_loss, loss, &(PerToken){0});
+                        row_loss, &loss, &(PerToken){0});
             batch_clear(&sft->batch);
         }
+    }
+    *mean = loss.sum * loss.weight;
+    return true;
+}
+
+static bool accumulate_masked(Sft *sft, int64_t step, double *mean, size_t *tokens,
+                              Metrics *metrics, Error *err) {
+    SftSums sums;
+    if (!sft_masked_accumulate(sft, step, &sums, err)) {
+        return false;
+    }
+    *mean = sft_masked_loss(&sums);
+    *tokens = sums.tokens;
+    if (sums.sequences > 0) {
+        metrics_put(metrics, "train/next_sentence_loss", sums.next_loss / (double)sums.sequences);
     }
     return true;
 }
@@ -91,14 +110,14 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     (void)finished;
     Sft *sft = context;
     double begin = clock_seconds();
-    StepLoss loss;
+    double mean;
     size_t tokens;
     workspace_set_dropout(sft->workspace, true, (uint64_t)sft->config->settings.train.seed,
                           (uint64_t)n);
-    if (!accumulate(sft, n, &loss, &tokens, err)) {
+    if (sft->encoder ? !accumulate_masked(sft, n, &mean, &tokens, metrics, err)
+                     : !accumulate_next(sft, n, &mean, &tokens, err)) {
         return false;
     }
-    double mean = loss.sum * loss.weight;
     double norm = optimizer_norm(&sft->gradients);
     if (!isfinite(mean)) {
         return diverged(sft, n, "loss", mean, err);
@@ -123,7 +142,7 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     return true;
 }
 
-static const Model *result(const Sft *sft) {
+const Model *sft_result(const Sft *sft) {
     return sft->ema.data != NULL ? &sft->ema : &sft->model;
 }
 
@@ -132,6 +151,9 @@ bool sft_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err) {
     bool all = sft->config->sft.loss_on == 1;
     PerToken out = {.logprob = sft->logprob, .correct = sft->correct};
     workspace_set_dropout(sft->workspace, false, 0, 0);
+    if (sft->encoder) {
+        return sft_masked_measure(sft, set, sums, err);
+    }
     batch_clear(&sft->batch);
     for (size_t i = 0; i < set->examples; i++) {
         size_t first;
@@ -143,7 +165,7 @@ bool sft_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err) {
         if (!last && sft->batch.tokens + next <= sft->rows) {
             continue;
         }
-        model_forward(result(sft), sft->workspace, &sft->batch, &out);
+        model_forward(sft_result(sft), sft->workspace, &sft->batch, &out);
         for (size_t t = 0; t < sft->batch.tokens; t++) {
             if (sft->batch.target[t] != BATCH_NO_TARGET) {
                 sums->loss -= (double)sft->logprob[t];
@@ -212,7 +234,7 @@ static bool sample(Sft *sft, int64_t done, Run *run, Error *err) {
         return true;
     }
     const Completion *completion =
-        generate(sft->generator, result(sft), prompt, count, 1, &sampling, NULL, err);
+        generate(sft->generator, sft_result(sft), prompt, count, 1, &sampling, NULL, err);
     bool ok = completion != NULL;
     for (size_t i = 0; i < count && ok; i++) {
         const Example *example = &sft->prompts.example[i * (sft->prompts.examples / count)];
@@ -231,10 +253,15 @@ static bool evaluate(void *context, int64_t done, Run *run, Metrics *metrics, bo
             return false;
         }
         double loss = sums.loss / (double)sums.tokens;
-        metrics_put(metrics, "eval/loss", loss);
+        metrics_put(metrics, "eval/loss", sft->encoder ? sft_masked_loss(&sums) : loss);
         metrics_put(metrics, "eval/perplexity", exp(loss));
         metrics_put(metrics, "eval/token_accuracy", (double)sums.correct / (double)sums.tokens);
         metrics_put(metrics, "eval/tokens", (double)sums.tokens);
+        if (sums.sequences > 0) {
+            double n = (double)sums.sequences;
+            metrics_put(metrics, "eval/next_sentence_loss", sums.next_loss / n);
+            metrics_put(metrics, "eval/next_sentence_accuracy", (double)sums.next_correct / n);
+        }
     }
     return sft->generator == NULL || sample(sft, done, run, err);
 }
@@ -242,7 +269,7 @@ static bool evaluate(void *context, int64_t done, Run *run, Metrics *metrics, bo
 static bool save_result(const Sft *sft, const char *folder, Error *err) {
     char *path = file_join(folder, "model", err);
     bool ok =
-        path != NULL && stage_save_model(result(sft), sft->tokenizer, &sft->layout, path, err);
+        path != NULL && stage_save_model(sft_result(sft), sft->tokenizer, &sft->layout, path, err);
     free(path);
     return ok;
 }

@@ -24,6 +24,8 @@ typedef enum RandomPurpose {
     RANDOM_PTX = 9,       /* order of the pre-training mix */
     RANDOM_EVALUATE = 10, /* sampling on held-out prompts */
     RANDOM_CONTRAST = 11, /* rankings made from demonstrations */
+    RANDOM_MASK = 12,     /* masked words: which, and by what */
+    RANDOM_NEXT = 13,     /* next sentences: true ones and others */
 } RandomPurpose;
 
 /* The Philox block function: 4 words from a 128-bit counter and a 64-bit key. */

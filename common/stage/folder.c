@@ -156,7 +156,12 @@ static bool replace(char **field, const char *value, Error *err) {
 /* Whether the model of the settings is an encoder; what is wrong with the folder is told by its loader. */
 static bool is_encoder(const Settings *settings) {
     ModelConfig config;
-    if (settings->model.path == NULL || !model_config_read(&config, settings->model.path, NULL)) {
+    if (settings->model.path == NULL) {
+        const char *name = settings->model.fresh.family;
+        const ModelFamily *family = name == NULL ? NULL : family_find(name);
+        return family != NULL && family->block.bidirectional;
+    }
+    if (!model_config_read(&config, settings->model.path, NULL)) {
         return false;
     }
     bool encoder = family_is_encoder(&config);
@@ -189,6 +194,11 @@ bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **
     *tokenizer = NULL;
     if (path != NULL && (*tokenizer = tokenizer_load(path, err)) == NULL) {
         return false;
+    }
+    if (path == NULL && is_encoder(settings)) {
+        return error_set(err, ERROR_CONFIG,
+                         "a new encoder needs a tokenizer with tokens around texts; name its "
+                         "folder or file in tokenizer.path");
     }
     bool ok = load_layout(settings, *tokenizer, layout, err);
     if (ok && *tokenizer == NULL) {
