@@ -277,11 +277,57 @@ static void test_ppo(void **state) {
     disturb("rlhf-ppo", options, 3);
 }
 
+/* Adapters: checkpoints hold them alone, and an average of them. */
+static void test_adapter_sft(void **state) {
+    (void)state;
+    const char *options[] = {"--data",  source("datasets/samples/demonstrations.csv"),
+                             "--model", sft_folder(),
+                             "--set",   "lora.rank=3",
+                             "--set",   "lora.dropout=0.1",
+                             "--set",   "lora.merge=true",
+                             "--set",   "data.limit=120",
+                             "--set",   "data.validation_share=0.1",
+                             "--set",   "train.steps=12",
+                             "--set",   "train.batch=8",
+                             "--set",   "train.evaluate_every=4",
+                             "--set",   "checkpoint.every=2",
+                             "--set",   "train.ema=0.9",
+                             "--set",   "generation.max_tokens=16",
+                             NULL};
+    disturb("rlhf-sft", options, 4);
+}
+
+static void test_adapter_ppo(void **state) {
+    (void)state;
+    const char *options[] = {"--data",
+                             source("datasets/samples/prompts.jsonl"),
+                             "--model",
+                             sft_folder(),
+                             "--reward-model",
+                             reward_folder(),
+                             "--set",
+                             "lora.rank=3",
+                             "--set",
+                             "ppo.critic=policy",
+                             "--set",
+                             "train.steps=5",
+                             "--set",
+                             "train.batch=8",
+                             "--set",
+                             "checkpoint.every=1",
+                             "--set",
+                             "generation.max_tokens=16",
+                             "--set",
+                             "ppo.minibatches=2",
+                             NULL};
+    disturb("rlhf-ppo", options, 5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sft),
-        cmocka_unit_test(test_reward),
-        cmocka_unit_test(test_ppo),
+        cmocka_unit_test(test_sft),         cmocka_unit_test(test_reward),
+        cmocka_unit_test(test_ppo),         cmocka_unit_test(test_adapter_sft),
+        cmocka_unit_test(test_adapter_ppo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
