@@ -362,7 +362,9 @@ static bool keys_read(ModelConfig *config, const ConfigSource *source, bool fres
     const ModelFamily *family = config->family;
     for (size_t i = 0; i < family->keys; i++) {
         double value;
-        if (fresh && family->key[i].kind == CONFIG_SIZE) {
+        bool given = family->key[i].kind == CONFIG_SIZE &&
+                     family->key[i].offset != offsetof(ModelConfig, segments);
+        if (fresh && given) {
             continue;
         }
         if (!config_key_value(family, source, &family->key[i], &value, err)) {
