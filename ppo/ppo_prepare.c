@@ -6,6 +6,7 @@
 
 #include "common/base/memory.h"
 #include "common/model/adapter_io.h"
+#include "common/model/family.h"
 #include "ppo/ppo_sizes.h"
 
 void ppo_inputs_done(PpoInputs *inputs) {
@@ -59,7 +60,15 @@ static bool read_data(PpoInputs *inputs, const PpoConfig *config, Log *log, Erro
     return true;
 }
 
-static bool describe_model(const char *what, const char *folder, const Model *model, Log *log) {
+/* Says what the model is; an encoder does not say one token after another. */
+static bool accept_model(const char *what, const char *folder, const Model *model, Log *log,
+                         Error *err) {
+    if (family_is_encoder(&model->config)) {
+        return error_set(err, ERROR_CONFIG,
+                         "the %s %s is an encoder (%s), which reads whole texts and cannot "
+                         "generate; an encoder can be the reward: reward.model",
+                         what, folder, model->config.family->name);
+    }
     log_info(log, "%s: %s, %zu layers, width %zu, vocabulary %zu, context %zu, %.2f M parameters",
              what, folder, model->config.layers, model->config.width, model->config.vocabulary,
              model->config.context, (double)model->count / 1e6);
@@ -178,7 +187,7 @@ static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
     }
     inputs->own_critic = true;
     return check_vocabulary(&inputs->critic, folder, inputs->tokenizer, err) &&
-           describe_model("critic", folder, &inputs->critic, log);
+           accept_model("critic", folder, &inputs->critic, log, err);
 }
 
 /* The policy as it is now, without weights of its own but those of an adapter that it begins with. */
@@ -208,7 +217,7 @@ static bool load_models(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
     if (!stage_open_model(settings, shared ? HEAD_BOTH : HEAD_LM, shared ? 1 : 0, &inputs->policy,
                           &fresh, err) ||
         !check_vocabulary(&inputs->policy, path, inputs->tokenizer, err) ||
-        !describe_model("policy", path, &inputs->policy, log)) {
+        !accept_model("policy", path, &inputs->policy, log, err)) {
         return false;
     }
     if (shared && fresh) {
@@ -223,7 +232,7 @@ static bool load_models(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
             return false;
         }
     } else if (!model_load(&inputs->reference, reference, HEAD_LM, 0, NULL, err) ||
-               !describe_model("reference", reference, &inputs->reference, log)) {
+               !accept_model("reference", reference, &inputs->reference, log, err)) {
         return false;
     }
     if (config->ppo.reference != NULL &&
