@@ -86,27 +86,27 @@ static const Architecture architectures[] = {
 static bool check(const Architecture *architecture, const ModelConfig *config, Error *err) {
     const char *family = config->family->name;
     if (architecture->name == NULL) {
-        return error_set(err, ERROR_CONFIG, "a %s model cannot be written as GGUF: %s", family,
+        return error_set(err, ERROR_DATA, "a %s model cannot be written as GGUF: %s", family,
                          architecture->reason);
     }
     if (config->head != HEAD_LM) {
-        return error_set(err, ERROR_CONFIG,
+        return error_set(err, ERROR_DATA,
                          "the model gives scores (%s); llama.cpp runs language models",
                          config->family->score_architecture);
     }
     if (config->activation != architecture->activation) {
-        return error_set(err, ERROR_CONFIG,
+        return error_set(err, ERROR_DATA,
                          "llama.cpp's %s has another activation than this model's; it cannot be "
                          "written as GGUF",
                          architecture->name);
     }
     if (config->rope.scaling == ROPE_LLAMA3 && !architecture->rope_table) {
-        return error_set(err, ERROR_CONFIG,
+        return error_set(err, ERROR_DATA,
                          "llama.cpp's %s does not read rotary positions scaled as Llama 3's",
                          architecture->name);
     }
     if (architecture->neighbors && config->rope.dimensions != config_head_size(config)) {
-        return error_set(err, ERROR_CONFIG,
+        return error_set(err, ERROR_DATA,
                          "llama.cpp's %s turns all %zu dimensions of a head, this model %zu",
                          architecture->name, config_head_size(config), config->rope.dimensions);
     }
@@ -119,7 +119,7 @@ const Architecture *architecture_find(const ModelConfig *config, Error *err) {
             return check(&architectures[i], config, err) ? &architectures[i] : NULL;
         }
     }
-    error_set(err, ERROR_CONFIG, "no architecture of llama.cpp is known for %s models",
+    error_set(err, ERROR_DATA, "no architecture of llama.cpp is known for %s models",
               config->family->name);
     return NULL;
 }
@@ -213,7 +213,7 @@ static bool add(const Architecture *architecture, const Model *model, size_t i, 
     const TensorRow *row = family_row(&model->config, i, &layer);
     const char *name = tensor_name(architecture, row->part);
     if (name == NULL) {
-        return error_set(err, ERROR_CONFIG, "llama.cpp's %s has no place for '%s'",
+        return error_set(err, ERROR_DATA, "llama.cpp's %s has no place for '%s'",
                          architecture->name, model->parameter[i].name);
     }
     describe(architecture, model, i, row->part, out);

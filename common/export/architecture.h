@@ -36,7 +36,7 @@ typedef struct Architecture {
     bool rope_table; /* reads rope_freqs.weight: factors that divide the frequencies (Llama 3) */
 } Architecture;
 
-/* NULL and ERROR_CONFIG saying why if llama.cpp cannot compute the model. */
+/* NULL and ERROR_DATA saying why if llama.cpp cannot compute the model. */
 const Architecture *architecture_find(const ModelConfig *config, Error *err);
 
 /* The settings. Notes (a line each, may get some): what a user should know. */
@@ -54,7 +54,7 @@ typedef struct ExportTensor {
     size_t head_size; /* rows are put in neighbors' order within heads of this size; 0: not */
 } ExportTensor;
 
-/* All tensors in the file's order; release with free. ERROR_CONFIG naming a parameter that has no place
+/* All tensors in the file's order; release with free. ERROR_DATA naming a parameter that has no place
  * in the architecture. */
 bool architecture_tensors(const Architecture *architecture, const Model *model,
                           ExportTensor **tensor, size_t *tensors, Error *err);
