@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What rlhf-inspect finds out, as a tree: members in the order they are told, those named "…_bytes" in
- * bytes. "refused" is a list of what the programs would not take, each with its reason.
+ * bytes. "refused" is a list of what the programs would not take, each with its reason; the first of them is
+ * the program's error.
  */
 #ifndef RLHF_TOOLS_INSPECT_H
 #define RLHF_TOOLS_INSPECT_H
@@ -20,6 +21,7 @@ typedef struct Inspection {
     bool tensors;   /* every tensor, not one line for a tensor of all blocks */
     size_t tokens;  /* of a micro-batch: what memory is told for */
     size_t context; /* longest prompt and completion */
+    Error refused;  /* the first of "refused" */
     bool failed;    /* out of memory */
 } Inspection;
 

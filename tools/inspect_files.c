@@ -50,6 +50,7 @@ void inspect_refuse(Inspection *in, const Error *err) {
     cJSON *list = cJSON_GetObjectItemCaseSensitive(in->root, "refused");
     Str text = {0};
     if (list == NULL) {
+        in->refused = *err;
         list = inspect_array(in, in->root, "refused");
     }
     if (err->file[0] != '\0') {

@@ -247,6 +247,10 @@ static bool run(const Config *config, const char *path, Error *err) {
     if (ok && (fwrite(out.data, 1, out.size, stdout) != out.size || fflush(stdout) != 0)) {
         ok = error_errno(err, "writing", "standard output");
     }
+    if (ok && in.refused.code != ERROR_NONE) {
+        *err = in.refused;
+        ok = false;
+    }
     str_done(&out);
     cJSON_Delete(in.root);
     return ok;
