@@ -60,15 +60,23 @@ static bool read_data(PpoInputs *inputs, const PpoConfig *config, Log *log, Erro
     return true;
 }
 
-/* Says what the model is; an encoder does not say one token after another. */
-static bool accept_model(const char *what, const char *folder, const Model *model, Log *log,
-                         Error *err) {
-    if (family_is_encoder(&model->config)) {
-        return error_set(err, ERROR_CONFIG,
-                         "the %s %s is an encoder (%s), which reads whole texts and cannot "
-                         "generate; an encoder can be the reward: reward.model",
-                         what, folder, model->config.family->name);
+/* An encoder does not say one token after another. What else is wrong with the folder is told by its
+ * loader. */
+static bool refuse_encoder(const char *what, const char *folder, Error *err) {
+    ModelConfig config;
+    if (!model_config_read(&config, folder, NULL)) {
+        return true;
     }
+    bool encoder = family_is_encoder(&config);
+    const char *family = config.family->name;
+    model_config_done(&config);
+    return !encoder || error_set(err, ERROR_CONFIG,
+                                 "the %s %s is an encoder (%s), which reads whole texts and cannot "
+                                 "generate; an encoder can be the reward: reward.model",
+                                 what, folder, family);
+}
+
+static bool describe_model(const char *what, const char *folder, const Model *model, Log *log) {
     log_info(log, "%s: %s, %zu layers, width %zu, vocabulary %zu, context %zu, %.2f M parameters",
              what, folder, model->config.layers, model->config.width, model->config.vocabulary,
              model->config.context, (double)model->count / 1e6);
@@ -174,7 +182,8 @@ static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
                              "start from; set ppo.critic to \"policy\" or \"shared\", or name a "
                              "folder in ppo.critic_path");
         }
-        if (!same_tokenizer(folder, inputs->tokenizer, "the critic's model", err) ||
+        if (!refuse_encoder("critic", folder, err) ||
+            !same_tokenizer(folder, inputs->tokenizer, "the critic's model", err) ||
             !open_critic(inputs, &config->settings, folder, &fresh, err)) {
             return false;
         }
@@ -187,7 +196,7 @@ static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
     }
     inputs->own_critic = true;
     return check_vocabulary(&inputs->critic, folder, inputs->tokenizer, err) &&
-           accept_model("critic", folder, &inputs->critic, log, err);
+           describe_model("critic", folder, &inputs->critic, log);
 }
 
 /* The policy as it is now, without weights of its own but those of an adapter that it begins with. */
@@ -214,10 +223,11 @@ static bool load_models(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
     const char *reference = config->ppo.reference == NULL ? path : config->ppo.reference;
     bool shared = config->ppo.critic == CRITIC_SHARED && config->ppo.critic_path == NULL;
     bool fresh = false;
-    if (!stage_open_model(settings, shared ? HEAD_BOTH : HEAD_LM, shared ? 1 : 0, &inputs->policy,
+    if (!refuse_encoder("policy", path, err) || !refuse_encoder("reference", reference, err) ||
+        !stage_open_model(settings, shared ? HEAD_BOTH : HEAD_LM, shared ? 1 : 0, &inputs->policy,
                           &fresh, err) ||
         !check_vocabulary(&inputs->policy, path, inputs->tokenizer, err) ||
-        !accept_model("policy", path, &inputs->policy, log, err)) {
+        !describe_model("policy", path, &inputs->policy, log)) {
         return false;
     }
     if (shared && fresh) {
@@ -232,7 +242,7 @@ static bool load_models(PpoInputs *inputs, const PpoConfig *config, Log *log, Er
             return false;
         }
     } else if (!model_load(&inputs->reference, reference, HEAD_LM, 0, NULL, err) ||
-               !accept_model("reference", reference, &inputs->reference, log, err)) {
+               !describe_model("reference", reference, &inputs->reference, log)) {
         return false;
     }
     if (config->ppo.reference != NULL &&
