@@ -11,7 +11,7 @@
 #include "common/base/memory.h"
 #include "common/text/internal.h"
 
-enum { ROLES = 4, NUMBERED_ROLES = 3 };
+enum { ROLES = 4, REQUIRED_ROLES = 3, NUMBERED_ROLES = 2 };
 
 static const char *const role_names[] = {"eos_token", "bos_token", "pad_token", "mask_token"};
 
@@ -58,7 +58,7 @@ static bool read_names(Tokenizer *tokenizer, const cJSON *tree, const char *path
                             role_names[i], json_describe(item, found, sizeof found));
         }
         int32_t id = tokenizer_find(tokenizer, content);
-        if (id < 0 && i < NUMBERED_ROLES) { /* nobody but masked training misses a mask */
+        if (id < 0 && i < REQUIRED_ROLES) { /* nobody but masked training misses a mask */
             return error_at(err, ERROR_DATA, path, 0, 0,
                             "%s \"%.100s\" is not in the vocabulary of %s", role_names[i], content,
                             tokenizer->source);
@@ -100,7 +100,8 @@ static bool read_decoder(Tokenizer *tokenizer, const cJSON *tree, const char *pa
     return true;
 }
 
-/* config.json numbers them: "eos_token_id": 2, or a list whose first counts. */
+/* config.json numbers EOS and BOS: "eos_token_id": 2, or a list whose first counts. Its pad is a place in
+ * other programs' batches, which a reward model has where its tokenizer has none. */
 static bool read_numbers(Tokenizer *tokenizer, const char *folder, Error *err) {
     KeptFile unused = {0};
     char *path = NULL;

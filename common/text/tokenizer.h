@@ -39,8 +39,8 @@ bool tokens_append(Tokens *tokens, const int32_t *id, size_t n, Error *err);
 
 /* Reads the first of path's files in the order above; path may also name a file itself, .json,
  * .model or .bin (NAMEvocab.json is read with NAMEmerges.txt beside it). EOS, BOS and pad are named by
- * tokenizer_config.json, else special_tokens_map.json, else numbered by config.json of the same
- * folder; where no file says anything, <|endoftext|> is EOS and BOS if it is an added token, as in
+ * tokenizer_config.json, else special_tokens_map.json; EOS and BOS else numbered by config.json of the
+ * same folder; where no file says anything, <|endoftext|> is EOS and BOS if it is an added token, as in
  * GPT-2. */
 Tokenizer *tokenizer_load(const char *path, Error *err);
 void tokenizer_free(Tokenizer *tokenizer);

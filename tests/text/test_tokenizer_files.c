@@ -357,7 +357,7 @@ static void reads_roles(void **state) {
          NULL, -1, 4, -1, NULL},
         {"{\"eos_token\":\"<s>\"}", "{\"eos_token\":\"ab\",\"pad_token\":\"ab\"}", NULL, 4, -1,
          2, NULL},
-        {NULL, NULL, "{\"eos_token_id\":4,\"pad_token_id\":0}", 4, -1, 0, NULL},
+        {NULL, NULL, "{\"eos_token_id\":4,\"pad_token_id\":0}", 4, -1, -1, NULL},
         {NULL, NULL, "{\"eos_token_id\":[4,2],\"bos_token_id\":99}", 4, -1, -1, NULL},
         {"{\"eos_token\":\"ab\"}", NULL, "{\"eos_token_id\":4}", 2, -1, -1, NULL},
         {"{\"eos_token\":\"</s>\"}", NULL, NULL, 0, 0, 0,
