@@ -138,7 +138,10 @@ void inspect_safetensors(Inspection *in, const char *path) {
         inspect_refuse(in, &err);
         return;
     }
-    cJSON *object = inspect_object(in, in->root, "safetensors");
+    cJSON *files = cJSON_GetObjectItemCaseSensitive(in->root, "safetensors");
+    files = files != NULL ? files : inspect_object(in, in->root, "safetensors");
+    const char *slash = strrchr(path, '/');
+    cJSON *object = inspect_object(in, files, slash != NULL ? slash + 1 : path);
     TensorTable table = {.list = cJSON_CreateArray()};
     keep(in, table.list);
     for (size_t i = 0; i < file.tensors && !in->failed; i++) {
@@ -147,7 +150,6 @@ void inspect_safetensors(Inspection *in, const char *path) {
         inspect_tensor(in, &table, t->name, strlen(t->name), type, t->shape, t->rank, t->count,
                        t->bytes);
     }
-    inspect_put(in, object, "file", "%s", path);
     inspect_table_end(in, &table, object);
     cJSON_AddItemToObject(object, "list", table.list);
     safetensors_close(&file);
