@@ -350,10 +350,11 @@ const Text *text_repeat(Machine *machine, const Text *text, int64_t times) {
     enum { UNIT = 1024 };
     Builder out = {.machine = machine, .safe = text->safe};
     const Text *unit = text; /* many copies of a short text, put at once */
-    int64_t copies = 1;
-    if (text->size > 0 && text->size < UNIT && times > UNIT) {
-        copies = UNIT / text->size + 1;
+    int64_t copies = text->size > 0 ? UNIT / (int64_t)text->size + 1 : 1;
+    if (copies > 1 && times / 2 >= copies) {
         unit = text_repeat(machine, text, copies);
+    } else {
+        copies = 1;
     }
     bool ok = unit != NULL;
     for (int64_t i = 0; ok && text->size > 0 && i < times / copies; i++) {

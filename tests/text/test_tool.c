@@ -59,7 +59,7 @@ static void says_what_is_wrong(void **state) {
     const char *model = path_in(test_fixtures(), "tokenizer/trained.json");
     const char *lines = "\"ab\"\n{\"txt\":\"\"}\n";
     const char *file = test_file(test_folder(), "bad.jsonl", lines, strlen(lines));
-    RUN(64, "", "no command: expected train, encode or decode", "--quiet");
+    RUN(64, "", "no command: expected train, encode, decode or template", "--quiet");
     RUN(64, "", "unknown command \"incode\"", "incode");
     RUN(64, "", "name its folder with --model", "encode", "x");
     RUN(64, "", "train needs --data FILE and --output DIR", "train");
