@@ -129,7 +129,7 @@ static const BadInput tokenizers[] = {
 };
 
 static const BadInput texts[] = {
-    {"no command", "rlhf-tokenizer --model &m", 64, "no command: expected train, encode or decode",
+    {"no command", "rlhf-tokenizer --model &m", 64, "no command: expected train, encode, decode or template",
      {FOLDER("x")}},
     {"an unknown command", "rlhf-tokenizer encod --model &m", 64, "unknown command \"encod\"",
      {FOLDER("x")}},
