@@ -103,22 +103,22 @@ static uint64_t text_key(const RewardGroup *group, const Tokens *completion) {
     return random_mix(group->key, tokens_hash(completion));
 }
 
+/* Rows of the prompt before each completion: all of it, or behind a prefix its last one. */
+static size_t rows_before(const RewardGroup *group) {
+    return group->apart ? group->prompt->count : 1;
+}
+
 static size_t group_rows(const RewardGroup *group) {
-    size_t prompt = group->prompt->count, rows = 0;
+    size_t prompt = group->prompt->count;
     if (group->texts == 1) {
         const Tokens *completion = group->text[0].completion;
         return prompt + (completion == NULL ? 0 : completion->count);
     }
-    for (size_t i = 0; group->apart && i < group->texts; i++) {
-        rows += prompt + group->text[i].completion->count;
-    }
-    if (group->apart) {
-        return rows;
-    }
+    size_t rows = group->apart ? 0 : prompt - 1;
     for (size_t i = 0; i < group->texts; i++) {
-        rows += 1 + group->text[i].completion->count;
+        rows += rows_before(group) + group->text[i].completion->count;
     }
-    return rows + prompt - 1;
+    return rows;
 }
 
 static bool add_text(Builder *builder, RewardGroup *group, const Tokens *completion, uint64_t key,
@@ -171,7 +171,7 @@ static size_t new_rows(const RewardGroup *group, const Example *example) {
     for (size_t i = 0; i < example->completions; i++) {
         const Tokens *completion = &example->completion[i];
         if (find_text(group, completion, text_key(group, completion)) == group->texts) {
-            rows += (group->apart ? group->prompt->count : 1) + completion->count;
+            rows += rows_before(group) + completion->count;
         }
     }
     return rows;
