@@ -20,6 +20,52 @@
             condition, STORED_AS_IS                                                                \
     }
 
+/* The trunk that BERT and RoBERTa have in common: rows of their tables, a comma behind them. */
+#define BERT_TRUNK                                                                                 \
+    WEIGHT(PART_TOKEN_EMBEDDING, SCOPE_EMBEDDING, "embeddings.word_embeddings.weight",             \
+           EXTENT_VOCABULARY, EXTENT_WIDTH, ALWAYS),                                               \
+        WEIGHT(PART_POSITION_EMBEDDING, SCOPE_EMBEDDING, "embeddings.position_embeddings.weight",  \
+               EXTENT_CONTEXT, EXTENT_WIDTH, ALWAYS),                                              \
+        WEIGHT(PART_SEGMENT_EMBEDDING, SCOPE_EMBEDDING, "embeddings.token_type_embeddings.weight", \
+               EXTENT_SEGMENTS, EXTENT_WIDTH, IF_SEGMENTS),                                        \
+        GAIN(PART_EMBEDDING_NORM_WEIGHT, SCOPE_EMBEDDING, "embeddings.LayerNorm.weight",           \
+             EXTENT_WIDTH, ALWAYS),                                                                \
+        BIAS(PART_EMBEDDING_NORM_BIAS, SCOPE_EMBEDDING, "embeddings.LayerNorm.bias", EXTENT_WIDTH, \
+             ALWAYS),                                                                              \
+        WEIGHT(PART_QKV_WEIGHT, SCOPE_BLOCK, "encoder.layer.%zu.attention.self.query.weight",      \
+               EXTENT_QUERY, EXTENT_WIDTH, ALWAYS),                                                \
+        WEIGHT(PART_K_WEIGHT, SCOPE_BLOCK, "encoder.layer.%zu.attention.self.key.weight",          \
+               EXTENT_KEY, EXTENT_WIDTH, ALWAYS),                                                  \
+        WEIGHT(PART_V_WEIGHT, SCOPE_BLOCK, "encoder.layer.%zu.attention.self.value.weight",        \
+               EXTENT_KEY, EXTENT_WIDTH, ALWAYS),                                                  \
+        BIAS(PART_QKV_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.attention.self.query.bias",            \
+             EXTENT_QUERY, ALWAYS),                                                                \
+        BIAS(PART_K_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.attention.self.key.bias", EXTENT_KEY,    \
+             ALWAYS),                                                                              \
+        BIAS(PART_V_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.attention.self.value.bias", EXTENT_KEY,  \
+             ALWAYS),                                                                              \
+        WEIGHT(PART_ATTENTION_OUT_WEIGHT, SCOPE_BLOCK,                                             \
+               "encoder.layer.%zu.attention.output.dense.weight", EXTENT_WIDTH, EXTENT_QUERY,      \
+               ALWAYS),                                                                            \
+        BIAS(PART_ATTENTION_OUT_BIAS, SCOPE_BLOCK,                                                 \
+             "encoder.layer.%zu.attention.output.dense.bias", EXTENT_WIDTH, ALWAYS),               \
+        GAIN(PART_NORM1_WEIGHT, SCOPE_BLOCK,                                                       \
+             "encoder.layer.%zu.attention.output.LayerNorm.weight", EXTENT_WIDTH, ALWAYS),         \
+        BIAS(PART_NORM1_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.attention.output.LayerNorm.bias",    \
+             EXTENT_WIDTH, ALWAYS),                                                                \
+        WEIGHT(PART_UP_WEIGHT, SCOPE_BLOCK, "encoder.layer.%zu.intermediate.dense.weight",         \
+               EXTENT_INNER, EXTENT_WIDTH, ALWAYS),                                                \
+        BIAS(PART_UP_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.intermediate.dense.bias", EXTENT_INNER, \
+             ALWAYS),                                                                              \
+        WEIGHT(PART_DOWN_WEIGHT, SCOPE_BLOCK, "encoder.layer.%zu.output.dense.weight",             \
+               EXTENT_WIDTH, EXTENT_INNER, ALWAYS),                                                \
+        BIAS(PART_DOWN_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.output.dense.bias", EXTENT_WIDTH,     \
+             ALWAYS),                                                                              \
+        GAIN(PART_NORM2_WEIGHT, SCOPE_BLOCK, "encoder.layer.%zu.output.LayerNorm.weight",          \
+             EXTENT_WIDTH, ALWAYS),                                                                \
+        BIAS(PART_NORM2_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.output.LayerNorm.bias",              \
+             EXTENT_WIDTH, ALWAYS)
+
 /* Rows that Llama's relatives have in common (llama.c). */
 enum { LLAMA_TENSORS = 22 };
 extern const TensorRow llama_tensors[LLAMA_TENSORS];
