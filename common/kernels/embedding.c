@@ -20,11 +20,14 @@ static void forward(void *context, size_t begin, size_t end, int thread) {
     (void)thread;
     for (size_t t = begin; t < end; t++) {
         float *y = e->y + t * r->width;
-        const float *token = e->token + (size_t)r->id[t] * r->width;
-        if (e->place == NULL) {
-            memcpy(y, token, r->width * sizeof *y);
+        size_t id = (size_t)r->id[t];
+        if (r->compact.type != COMPACT_NONE) {
+            compact_read(&r->compact, id, 1, 0, r->width, y, r->width);
         } else {
-            e->row->add(y, token, e->place + r->position[t] * r->width, r->width);
+            memcpy(y, e->token + id * r->width, r->width * sizeof *y);
+        }
+        if (e->place != NULL) {
+            e->row->axpy(y, 1, e->place + r->position[t] * r->width, r->width);
         }
         if (e->segment != NULL) {
             e->row->axpy(y, 1, e->segment + r->segment[t] * r->width, r->width);

@@ -8,12 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/kernels/compact.h"
+
 /* The rows of the tables that make up a row: N of them, C wide. */
 typedef struct EmbeddingRows {
     const int32_t *id;        /* [N] */
     const uint32_t *position; /* [N] */
     const uint8_t *segment;   /* [N]; read with a table of segments alone */
     size_t rows, width;
+    CompactMatrix compact; /* with a type: the table of tokens in embedding_forward */
 } EmbeddingRows;
 
 /* y[t] = token[id[t]] + place[position[t]] + segment[segment[t]]; y [N, C], tables of rows of C; place

@@ -60,8 +60,9 @@ static void openblas(const Product *p) {
 }
 
 void product_run(const Product *p) {
-    if (selected == GEMM_OPENBLAS && p->type == GEMM_FP32 && p->packed == NULL && p->m > 0 &&
-        p->n > 0 && p->k > 0 && !parallel_is_inside()) {
+    if (selected == GEMM_OPENBLAS && p->type == GEMM_FP32 && p->packed == NULL &&
+        p->compact.type == COMPACT_NONE && p->m > 0 && p->n > 0 && p->k > 0 &&
+        !parallel_is_inside()) {
         openblas(p);
     } else {
         product_own(p);
@@ -70,13 +71,13 @@ void product_run(const Product *p) {
 
 void gemm(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha, const float *a,
           size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
-    product_run(&(Product){GEMM_FP32, ta, tb, m, n, k, alpha, beta, a, lda, b, ldb, NULL, c, ldc,
-                           NULL, NULL});
+    product_run(&(Product){
+        GEMM_FP32, ta, tb, m, n, k, alpha, beta, a, lda, b, ldb, NULL, c, ldc, NULL, NULL, {0}});
 }
 
 void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float alpha,
                  const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c,
                  size_t ldc) {
-    product_serial(&(Product){GEMM_FP32, ta, tb, m, n, k, alpha, beta, a, lda, b, ldb, NULL, c, ldc,
-                              NULL, NULL});
+    product_serial(&(Product){
+        GEMM_FP32, ta, tb, m, n, k, alpha, beta, a, lda, b, ldb, NULL, c, ldc, NULL, NULL, {0}});
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "common/base/error.h"
+#include "common/kernels/compact.h"
 
 typedef enum Transpose { PLAIN, TRANSPOSED } Transpose;
 
@@ -32,6 +33,7 @@ typedef struct PackedMatrix {
 size_t packed_matrix_bytes(GemmType type, size_t k, size_t n);
 PackedMatrix packed_matrix(GemmType type, Transpose tb, size_t k, size_t n, const float *b,
                            size_t ldb, void *memory);
+PackedMatrix packed_compact(GemmType type, Transpose tb, const CompactMatrix *b, void *memory);
 
 /* Called for every block of C once its sums are final and while it is in a cache: rows [row, row + rows),
  * columns [column, column + columns); c is its first element. Blocks do not overlap and cover C; several
@@ -53,6 +55,7 @@ typedef struct Product {
     size_t ldc;
     GemmFinish *finish; /* or NULL */
     const void *context;
+    CompactMatrix compact; /* with a type: B, unless it is packed; b and ldb are not read then */
 } Product;
 
 void product_run(const Product *product);
@@ -68,7 +71,7 @@ void gemm_serial(Transpose ta, Transpose tb, size_t m, size_t n, size_t k, float
 
 /* Which engine runs. Our own kernels (AVX-512 with or without BF16, AVX2 or portable, by the CPU) by
  * default: their results do not depend on the number of threads or on neighboring rows. OpenBLAS runs
- * whole FP32 products of unpacked matrices on the calling thread: Debian's serial build gives wrong
+ * whole FP32 products of float matrices, unpacked, on the calling thread: Debian's serial build gives wrong
  * products when two threads call it at once. Set it before the first product. */
 typedef enum GemmEngine { GEMM_OWN, GEMM_OPENBLAS } GemmEngine;
 void gemm_select(GemmEngine engine);

@@ -16,6 +16,8 @@ enum {
     FINISH_COLUMNS = 256,    /* of a finished block: it is in the second cache */
     NEAR = 128,              /* rows of A whose distance makes them fight for places of the cache */
     FEW_COLUMNS = 256,       /* are read in place up to this depth, or for so few columns */
+    WIDE_COLUMNS = 128, /* of a compact B that become floats at once where they lie side by side, */
+    WIDE_LINES = 32,    /* or each along a row; whole panels */
     HUGE_PAGE = 1 << 21,
 };
 
@@ -31,6 +33,7 @@ _Static_assert(SHARED_WORDS <= TEAM_WORDS, "it is cut out of the team's");
 
 static _Thread_local Word own_rows[MOST_ROWS * BLOCK_K] __attribute__((aligned(64)));
 static _Thread_local Word own_columns[OWN_WORDS] __attribute__((aligned(64)));
+static _Thread_local float own_wide[WIDE_COLUMNS * BLOCK_K] __attribute__((aligned(64)));
 
 /* Of the one product_run at a time; its pages are touched as far as they are used. */
 static Word team_columns[TEAM_WORDS] __attribute__((aligned(HUGE_PAGE)));
@@ -68,16 +71,48 @@ static Slab slab_at(size_t column, size_t columns, size_t depth, size_t k, const
     return (Slab){column, columns, depth, k, wide, panels, false};
 }
 
-/* Packs columns [begin, end) of a slab, counted in it, all depths; b is op(B) as stored. */
-static void pack_slab(GemmType type, Transpose tb, const float *b, size_t ldb, const Slab *s,
-                      size_t begin, size_t end, Word *panels) {
-    const GemmKernels *kernels = gemm_kernels();
+/* B as it is stored. */
+typedef struct Stored {
+    GemmType type; /* that it is packed as */
+    Transpose transpose;
+    const float *b;
+    size_t ldb;
+    CompactMatrix compact;
+} Stored;
+
+static Stored stored_of(const Product *p) {
+    return (Stored){p->type, p->tb, p->b, p->ldb, p->compact};
+}
+
+/* Packs `columns` columns of k depths of a compact matrix, some at a time by way of floats. */
+static void pack_compact(const Stored *b, size_t column, size_t columns, size_t depth, size_t k,
+                         Word *to) {
+    bool plain = b->transpose == PLAIN;
+    size_t most = plain ? WIDE_COLUMNS : WIDE_LINES;
+    for (size_t j = 0; j < columns; j += most) {
+        size_t n = least(most, columns - j), ld = plain ? n : k;
+        if (plain) {
+            compact_read(&b->compact, depth, k, column + j, n, own_wide, ld);
+        } else {
+            compact_read(&b->compact, column + j, n, depth, k, own_wide, ld);
+        }
+        Lines lines = {own_wide, ld, !plain, n, k};
+        gemm_kernels()->pack_columns(b->type, lines, to + j * packed_steps(b->type, k));
+    }
+}
+
+/* Packs columns [begin, end) of a slab, counted in it, all depths. */
+static void pack_slab(const Stored *b, const Slab *s, size_t begin, size_t end, Word *panels) {
+    bool plain = b->transpose == PLAIN;
     for (size_t d = 0; d < s->k; d += BLOCK_K) {
         size_t k = least(BLOCK_K, s->k - d), depth = s->depth + d, column = s->column + begin;
-        const float *x = b + (tb == PLAIN ? depth * ldb + column : column * ldb + depth);
-        Lines lines = {x, ldb, tb == TRANSPOSED, end - begin, k};
-        kernels->pack_columns(
-            type, lines, panels + s->wide * packed_steps(type, d) + begin * packed_steps(type, k));
+        Word *to = panels + s->wide * packed_steps(b->type, d) + begin * packed_steps(b->type, k);
+        if (b->compact.type != COMPACT_NONE) {
+            pack_compact(b, column, end - begin, depth, k, to);
+            continue;
+        }
+        const float *x = b->b + (plain ? depth * b->ldb + column : column * b->ldb + depth);
+        gemm_kernels()->pack_columns(b->type, (Lines){x, b->ldb, !plain, end - begin, k}, to);
     }
 }
 
@@ -165,10 +200,11 @@ typedef struct Buffer {
 /* A part of C on the calling thread. */
 static void pack_and_multiply(const Product *p, Part part, Buffer buffer) {
     Slab most = slab_size(part.columns, buffer.words);
+    const Stored b = stored_of(p);
     for (size_t j = part.column; j < part.column + part.columns; j += most.columns) {
         for (size_t d = 0; d < p->k; d += most.k) {
             Slab s = next_slab(p, most, part, j, d, buffer.data);
-            pack_slab(p->type, p->tb, p->b, p->ldb, &s, 0, s.columns, buffer.data);
+            pack_slab(&b, &s, 0, s.columns, buffer.data);
             multiply_part(p, &s, (Part){part.row, part.rows, s.column, s.columns});
         }
     }
@@ -185,7 +221,8 @@ static void run_part(const Product *p, Part part, Buffer buffer) {
     /* B is read once: packing it only pays for more rows than a low tile has and rows of B so long that
      * each begins on another page. */
     size_t few = p->ldb <= 1024 ? gemm_kernels()->tile_rows : 3;
-    if (p->type == GEMM_FP32 && p->tb == PLAIN && part.rows <= few && part.columns >= unit) {
+    if (p->type == GEMM_FP32 && p->tb == PLAIN && part.rows <= few && part.columns >= unit &&
+        p->compact.type == COMPACT_NONE) {
         Part loose = part;
         loose.columns -= part.columns % unit;
         Slab s = {part.column, loose.columns, 0, p->k, 0, NULL, true};
@@ -227,9 +264,9 @@ typedef struct Shared {
 
 static void pack_shared(void *context, size_t begin, size_t end, int thread) {
     const Shared *w = context;
-    const Product *p = w->product;
+    const Stored b = stored_of(w->product);
     (void)thread;
-    pack_slab(p->type, p->tb, p->b, p->ldb, &w->slab, begin, end, team_columns);
+    pack_slab(&b, &w->slab, begin, end, team_columns);
 }
 
 static void multiply_shared(void *context, size_t begin, size_t end, int thread) {
@@ -284,13 +321,16 @@ static bool empty_depth(const Product *p) {
     return true;
 }
 
-static void check_packed(const Product *p) {
+static void check_operand(const Product *p) {
     CHECK(p->packed == NULL ||
           (p->packed->type == p->type && p->packed->k == p->k && p->packed->n == p->n));
+    CHECK(p->compact.type == COMPACT_NONE ||
+          (p->compact.rows == (p->tb == PLAIN ? p->k : p->n) &&
+           p->compact.columns == (p->tb == PLAIN ? p->n : p->k)));
 }
 
 void product_serial(const Product *p) {
-    check_packed(p);
+    check_operand(p);
     if (!empty_depth(p) && p->m > 0) {
         run_part(p, (Part){0, p->m, 0, p->n}, (Buffer){own_columns, OWN_WORDS});
     }
@@ -309,7 +349,7 @@ void product_own(const Product *p) {
         product_serial(p);
         return;
     }
-    check_packed(p);
+    check_operand(p);
     advise_huge_pages();
     Product copy = *p;
     if (!cut_by_rows(p)) {
@@ -326,10 +366,7 @@ size_t packed_matrix_bytes(GemmType type, size_t k, size_t n) {
 }
 
 typedef struct Packing {
-    GemmType type;
-    Transpose tb;
-    const float *b;
-    size_t ldb;
+    Stored b;
     Slab slab;
     Word *to;
 } Packing;
@@ -337,13 +374,22 @@ typedef struct Packing {
 static void pack_whole(void *context, size_t begin, size_t end, int thread) {
     const Packing *w = context;
     (void)thread;
-    pack_slab(w->type, w->tb, w->b, w->ldb, &w->slab, begin, end, w->to);
+    pack_slab(&w->b, &w->slab, begin, end, w->to);
+}
+
+static PackedMatrix pack_matrix(Stored b, size_t k, size_t n, void *memory) {
+    Packing w = {b, slab_at(0, n, 0, k, memory), memory};
+    size_t grain = round_up(SMALL_PACKING / (k + 1) + 1, gemm_kernels()->tile_columns);
+    parallel_for(n, grain, pack_whole, &w);
+    return (PackedMatrix){b.type, k, n, memory};
 }
 
 PackedMatrix packed_matrix(GemmType type, Transpose tb, size_t k, size_t n, const float *b,
                            size_t ldb, void *memory) {
-    Packing w = {type, tb, b, ldb, slab_at(0, n, 0, k, memory), memory};
-    size_t grain = round_up(SMALL_PACKING / (k + 1) + 1, gemm_kernels()->tile_columns);
-    parallel_for(n, grain, pack_whole, &w);
-    return (PackedMatrix){type, k, n, memory};
+    return pack_matrix((Stored){type, tb, b, ldb, {0}}, k, n, memory);
+}
+
+PackedMatrix packed_compact(GemmType type, Transpose tb, const CompactMatrix *b, void *memory) {
+    size_t k = tb == PLAIN ? b->rows : b->columns, n = tb == PLAIN ? b->columns : b->rows;
+    return pack_matrix((Stored){type, tb, NULL, 0, *b}, k, n, memory);
 }

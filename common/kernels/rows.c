@@ -394,6 +394,50 @@ static void dropout(float *y, const float *x, const DropoutRow *row, uint32_t th
     }
 }
 
+static inline float upper_half(uint16_t half) {
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void widen_bf16(float *restrict y, const uint16_t *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = upper_half(x[i]);
+    }
+}
+
+static void widen_codes(float *restrict y, const int8_t *restrict code,
+                        const uint16_t *restrict scale, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (float)code[i] * upper_half(scale[i]);
+    }
+}
+
+static inline void widen_block(float *restrict y, const int8_t *restrict code, uint16_t scale,
+                               size_t n) {
+    float factor = upper_half(scale);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (float)code[i] * factor;
+    }
+}
+
+static void widen_blocks(float *restrict y, const CompactBlock *restrict block, size_t first,
+                         size_t n) {
+    size_t part = first == 0 ? 0 : n < COMPACT_BLOCK - first ? n : COMPACT_BLOCK - first;
+    if (part > 0) {
+        widen_block(y, block->code + first, block->scale, part);
+        block++;
+    }
+    for (size_t i = part; i < n; i += COMPACT_BLOCK, block++) {
+        if (n - i >= COMPACT_BLOCK) {
+            widen_block(y + i, block->code, block->scale, COMPACT_BLOCK);
+        } else {
+            widen_block(y + i, block->code, block->scale, n - i);
+        }
+    }
+}
+
 #define TEXT_OF(name) #name
 #define TEXT(name) TEXT_OF(name)
 extern const RowKernels ROWS;
@@ -424,4 +468,7 @@ const RowKernels ROWS = {
     .sum_of_squares = sum_of_squares,
     .adam = adam,
     .dropout = dropout,
+    .widen_bf16 = widen_bf16,
+    .widen_codes = widen_codes,
+    .widen_blocks = widen_blocks,
 };

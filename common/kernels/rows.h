@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/kernels/activation.h"
+#include "common/kernels/compact.h"
 
 /* Which random numbers a row of a dropout mask gets: Philox4x32-10 with this key and the counter
  * (word0 + block, word1, word2, word3). Element c uses output word (c % 32) / 8 of block
@@ -100,6 +101,12 @@ typedef struct RowKernels {
     /* y = x scale where the random number is at least threshold, else 0; y may be x */
     void (*dropout)(float *y, const float *x, const DropoutRow *row, uint32_t threshold,
                     float scale, size_t n);
+
+    /* Of compact matrices: y = the values of BF16 numbers; of codes, each of which has a scale of its own;
+     * of the elements from number `first` < 32 on of a row of blocks. */
+    void (*widen_bf16)(float *y, const uint16_t *x, size_t n);
+    void (*widen_codes)(float *y, const int8_t *code, const uint16_t *scale, size_t n);
+    void (*widen_blocks)(float *y, const CompactBlock *block, size_t first, size_t n);
 } RowKernels;
 
 /* The best table for this CPU. */
