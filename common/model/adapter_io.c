@@ -230,6 +230,26 @@ static bool own_read(Model *model, const SafeTensors *file, bool *fresh_scores, 
     return ok;
 }
 
+static bool same_rope(const Rope *a, const Rope *b) {
+    return a->dimensions == b->dimensions && a->theta == b->theta && a->scaling == b->scaling &&
+           a->factor == b->factor && a->low == b->low && a->high == b->high &&
+           a->original == b->original;
+}
+
+/* Sizes and mathematics: the base's weights are read as this configuration says. */
+static bool same_model(const ModelConfig *a, const ModelConfig *b) {
+    return a->family == b->family && a->layers == b->layers && a->heads == b->heads &&
+           a->width == b->width && a->inner == b->inner && a->vocabulary == b->vocabulary &&
+           a->context == b->context && config_kv_heads(a) == config_kv_heads(b) &&
+           config_head_size(a) == config_head_size(b) && a->segments == b->segments &&
+           a->first_position == b->first_position && a->norm_epsilon == b->norm_epsilon &&
+           a->activation == b->activation && same_rope(&a->rope, &b->rope) &&
+           a->window == b->window && memcmp(a->local, b->local, sizeof a->local) == 0 &&
+           a->parallel == b->parallel && a->qkv_bias == b->qkv_bias && a->out_bias == b->out_bias &&
+           a->inner_bias == b->inner_bias && a->head_norm == b->head_norm && a->tied == b->tied &&
+           a->labels == b->labels;
+}
+
 /* The configuration in our own folders says more than the base's: labels, bias, the head. */
 static bool config_adopt(Model *model, const char *folder, Error *err) {
     ModelConfig config;
@@ -243,12 +263,7 @@ static bool config_adopt(Model *model, const char *folder, Error *err) {
     if (config.head != base->head) {
         model_config_set_head(&config, base->head, base->labels);
     }
-    bool same = config.family == base->family && config.layers == base->layers &&
-                config.heads == base->heads && config.width == base->width &&
-                config.inner == base->inner && config.vocabulary == base->vocabulary &&
-                config.labels == base->labels && config.tied == base->tied &&
-                config_key_width(&config) == config_key_width(base) &&
-                family_parameters(&config) == family_parameters(base);
+    bool same = same_model(&config, base);
     if (!same) {
         model_config_done(&config);
         return error_at(err, ERROR_DATA, folder, 0, 0,

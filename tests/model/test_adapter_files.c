@@ -409,6 +409,52 @@ static void test_wrong_base(void **state) {
     model_done(&model);
 }
 
+/* Copies a file with the one place that says `old` changed. */
+static void copy_changed(const char *from, const char *to, const char *name, const char *old,
+                         const char *changed) {
+    Str text = {0}, out = {0};
+    read_file(from, name, &text);
+    const char *at = strstr(str_text(&text), old);
+    assert_non_null(at);
+    str_append_bytes(&out, text.data, (size_t)(at - text.data));
+    str_append(&out, changed);
+    str_append(&out, at + strlen(old));
+    test_file(to, name, out.data, out.size);
+    str_done(&out);
+    str_done(&text);
+}
+
+/* config.json beside an adapter may not make another model of the base, whose weights would be read
+ * behind their ends. */
+static void test_config_of_another(void **state) {
+    (void)state;
+    static const struct {
+        const char *adapter, *base, *old, *changed;
+    } rows[] = {
+        {"gpt2",  "gpt2",          "\"n_positions\": 80",           "\"n_positions\": 81"          },
+        {"gpt2",  "gpt2",          "\"layer_norm_epsilon\": 1e-05", "\"layer_norm_epsilon\": 1e-06"},
+        {"gpt2",  "gpt2",          "gelu_new",                      "relu"                         },
+        {"llama", "llama-grouped", "\"rope_theta\": 10000.0",       "\"rope_theta\": 10001.0"      },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *folder = test_folder(), *from = case_folder(rows[i].adapter);
+        const char *base = family_folder(rows[i].base);
+        Str weights = {0};
+        read_file(from, "adapter_model.safetensors", &weights);
+        test_file(folder, "adapter_model.safetensors", weights.data, weights.size);
+        str_done(&weights);
+        copy_changed(from, folder, "adapter_config.json", "../../families",
+                     join(test_fixtures(), "families"));
+        copy_changed(base, folder, "config.json", rows[i].old, rows[i].old);
+        Error err = {0};
+        Model model;
+        assert_ok(model_load(&model, folder, -1, 0, NULL, &err), &err);
+        model_done(&model);
+        copy_changed(base, folder, "config.json", rows[i].old, rows[i].changed);
+        assert_refused(folder, -1, ERROR_DATA, "config.json describes another model");
+    }
+}
+
 static int set_up(void **state) {
     (void)state;
     parallel_init(2);
@@ -417,10 +463,15 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_peft), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_beside),       cmocka_unit_test(test_names),
-        cmocka_unit_test(test_refused_keys), cmocka_unit_test(test_refused_folders),
-        cmocka_unit_test(test_truncated),    cmocka_unit_test(test_wrong_base),
+        cmocka_unit_test(test_against_peft),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_refused_keys),
+        cmocka_unit_test(test_refused_folders),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_wrong_base),
+        cmocka_unit_test(test_config_of_another),
     };
     return cmocka_run_group_tests(tests, set_up, NULL) == 0 ? 0 : 1;
 }
