@@ -155,7 +155,9 @@ static bool entry_write(const Entry *entry, FileWriter *file, Error *err) {
 
 bool safetensors_writer_commit(SafeTensorsWriter *writer, const char *path, char *hash,
                                Error *err) {
-    qsort(writer->entry, writer->entries, sizeof(Entry), by_alignment);
+    if (writer->entries > 0) {
+        qsort(writer->entry, writer->entries, sizeof(Entry), by_alignment);
+    }
     for (size_t i = 1; i < writer->entries; i++) {
         CHECK(strcmp(writer->entry[i - 1].name, writer->entry[i].name) != 0 ||
               writer->entry[i - 1].type != writer->entry[i].type);

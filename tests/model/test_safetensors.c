@@ -206,6 +206,24 @@ static void test_damage(void **state) {
     assert_true(accepted >= 11 * 8 && accepted < 250);
 }
 
+/* A file without a tensor is written and read. */
+static void test_empty(void **state) {
+    (void)state;
+    Error err = {0};
+    SafeTensorsWriter *writer = safetensors_writer_create(&err);
+    assert_ok(writer != NULL, &err);
+    Str path = {0};
+    str_appendf(&path, "%s/empty.safetensors", test_folder());
+    assert_ok(safetensors_writer_commit(writer, str_text(&path), NULL, &err), &err);
+    safetensors_writer_free(writer);
+    SafeTensors file;
+    assert_ok(safetensors_open(&file, str_text(&path), &err), &err);
+    assert_int_equal(file.tensors, 0);
+    assert_null(safetensors_find(&file, "none"));
+    safetensors_close(&file);
+    str_done(&path);
+}
+
 static void test_values(void **state) {
     (void)state;
     /* 1, -2, the largest and the smallest half, a subnormal, zero with a sign */
@@ -271,6 +289,7 @@ int main(void) {
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_length),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_empty),
         cmocka_unit_test(test_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
