@@ -119,6 +119,9 @@ bool reward_pass_prepare(RewardPass *pass, Error *err) {
 static bool encode(RewardPass *pass, const RewardItem *item, Error *err) {
     pass->prompt.count = pass->completion.count = 0;
     if (pass->tokenizer == NULL) {
+        /* Whatever ended it, it is read with the model's EOS. */
+        bool replaced = item->finished && pass->eos >= 0;
+        size_t said = item->completion_count - replaced;
         if (!tokens_append(&pass->prompt, item->prompt, item->prompt_count, err) ||
             !tokens_append(&pass->completion, item->completion, item->completion_count, err) ||
             (!item->finished && pass->eos >= 0 &&

@@ -16,7 +16,7 @@ typedef struct RewardPass {
     Model model;
     Tokenizer *tokenizer; /* NULL when it reads the policy's ids */
     Layout layout;        /* of its own, with a tokenizer of its own */
-    int32_t eos;          /* appended to unfinished completions, -1: none */
+    int32_t eos;          /* completions are read with it at their end, -1: as they are */
     size_t rows;          /* of the largest batch */
     WorkspacePlan plan;   /* for it */
     Workspace *workspace; /* NULL until it is prepared */

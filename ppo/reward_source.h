@@ -24,10 +24,10 @@ typedef struct RewardItem {
     size_t messages;
     const int32_t *prompt; /* [prompt_count] ids up to where the completion begins */
     size_t prompt_count;
-    const int32_t *completion; /* [completion_count] ids, EOS last when finished */
+    const int32_t *completion; /* [completion_count] ids, the one that ends it last when finished */
     size_t completion_count;
     const char *text; /* the completion without special tokens, UTF-8, NUL-terminated; or NULL */
-    bool finished;    /* ends in EOS */
+    bool finished;    /* its last id ends it */
     uint64_t group;   /* neighbors with the same group share the prompt */
 } RewardItem;
 
@@ -57,15 +57,15 @@ void reward_source_free(RewardSource *source); /* NULL is fine */
 /* What the sources of a run share. */
 typedef struct RewardContext {
     uint64_t fingerprint; /* of the policy's tokenizer */
-    int32_t eos;          /* that ends a completion, -1: none */
+    int32_t eos;          /* of the policy's layout, -1: none */
     const Model *near;    /* lends its base to scoring models on it, or NULL; lives longer */
     WorkspacePlan pass;   /* of the scoring model; .tokens is the budget of a batch */
     size_t most_tokens;   /* longest prompt and completion, plus one for an appended EOS */
     double timeout;       /* seconds for a program's batch */
 } RewardContext;
 
-/* A sequence-classification folder of one label: w . h at EOS plus reward_bias. An unfinished
- * completion is read with EOS appended. */
+/* A sequence-classification folder of one label: w . h at EOS plus reward_bias. What ends a
+ * completion is read as the layout's EOS, which is appended to an unfinished one. */
 RewardSource *reward_model_source(const char *folder, const RewardContext *context, Error *err);
 /* The same of a model of one label in memory that reads the policy's ids; *model is taken over (and
  * left empty) once there is a source. */

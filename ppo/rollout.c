@@ -100,7 +100,7 @@ bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
         memcpy(rollout->entropy + at, completion[s].entropy, count * sizeof(float));
         rollout->text[s] = NULL;
         at += count;
-        rollout->finished[s] = eos >= 0 && completion[s].id[count - 1] == eos;
+        rollout->finished[s] = completion[s].finish == FINISH_EOS;
     }
     rollout->start[samples] = at;
     rollout->actions = at;
@@ -110,7 +110,8 @@ bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
 bool rollout_decode(Rollout *rollout, const Tokenizer *tokenizer, Error *err) {
     for (size_t s = 0; s < rollout->samples; s++) {
         Str *text = &rollout->texts[s];
-        size_t from = rollout->start[s], count = rollout->start[s + 1] - from;
+        size_t from = rollout->start[s];
+        size_t count = rollout->start[s + 1] - from - rollout->finished[s];
         str_clear(text);
         if (!tokenizer_decode(tokenizer, rollout->action + from, count, true, true, text, err) ||
             !str_ok(text, err)) {

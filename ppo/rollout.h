@@ -3,7 +3,7 @@
  * Rollout: completions sampled by a policy, and what belongs to each of their tokens.
  *
  * All per-token arrays are ragged: completion s has the entries start[s] .. start[s + 1] - 1,
- * one per action, EOS included. Completions of one prompt are neighbors.
+ * one per action, the end included. Completions of one prompt are neighbors.
  *
  * Pack: a micro-batch of some of them. A completion's rows are the prompt's last id and its own
  * ids but the last; the row before an action has the action as target and holds the value of the
@@ -34,14 +34,14 @@ typedef struct Rollout {
     size_t samples, actions;      /* groups * per_group; all their tokens */
     const RolloutPrompt **prompt; /* [groups] */
     size_t *start;                /* [samples + 1] */
-    bool *finished;               /* [samples] ends in EOS */
-    const char **text;            /* [samples] without special tokens; NULL: no text */
-    double *raw_score, *score;    /* [samples] as the source gave it; as the policy is paid */
-    int32_t *action;              /* [actions] */
-    float *sampled;               /* [actions] log-prob by the sampler */
-    float *old, *reference;       /* [actions] log-probs by the training path */
-    float *entropy;               /* [actions] of the distribution sampled from */
-    float *value;                 /* [actions] critic, before the action */
+    bool *finished;               /* [samples] its last action ends it */
+    const char **text; /* [samples] without what ends it and special tokens; NULL: no text */
+    double *raw_score, *score; /* [samples] as the source gave it; as the policy is paid */
+    int32_t *action;           /* [actions] */
+    float *sampled;            /* [actions] log-prob by the sampler */
+    float *old, *reference;    /* [actions] log-probs by the training path */
+    float *entropy;            /* [actions] of the distribution sampled from */
+    float *value;              /* [actions] critic, before the action */
     float *kl, *reward, *advantage, *returns; /* [actions] */
     size_t most_groups, most_samples, most_actions;
     Prompt *asked;    /* [groups] as the generator takes them */
@@ -57,7 +57,7 @@ void rollout_done(Rollout *rollout);
 size_t rollout_bytes(size_t groups, size_t per_group, size_t most_tokens);
 
 /* Samples per_group completions of each of the n prompts: actions, log-probs and entropies by the
- * sampler; no texts. eos >= 0 ends a completion. */
+ * sampler; no texts. What the model says to end a completion (config_ends) does, and eos >= 0. */
 bool rollout_sample(Rollout *rollout, Generator *generator, const Model *model,
                     const RolloutPrompt *const *prompt, size_t n, size_t per_group,
                     const Sampling *sampling, int32_t eos, Error *err);

@@ -156,9 +156,10 @@ static bool keep_samples(Reward *reward, const Draw *draw, Error *err) {
         const Completion *completion = &draw->completion[i];
         const Example *from = &draw->prompts.example[draw->chosen[completion->prompt]];
         Tokens tokens = {0};
+        /* Whatever ended it, it is read with the reward model's EOS. */
+        size_t said = completion->count - (completion->finish == FINISH_EOS);
         bool ok =
-            tokens_append(&tokens, completion->id, completion->count, err) &&
-            (completion->finish == FINISH_EOS || tokens_push(&tokens, eos, err)) &&
+            tokens_append(&tokens, completion->id, said, err) && tokens_push(&tokens, eos, err) &&
             keep_text(&reward->normalize_examples, from, &tokens, random_mix(from->key, i), err);
         tokens_done(&tokens);
         if (!ok) {

@@ -215,7 +215,10 @@ static bool sample(Sft *sft, int64_t done, Run *run, Error *err) {
                    ? room
                    : sft->model.config.context - prompt[i].count;
     }
-    int32_t eos = sft->model.config.eos;
+    int32_t eos;
+    if (!layout_eos(&sft->layout, sft->tokenizer, &eos, err)) {
+        return false;
+    }
     size_t tokens = (size_t)settings->generation.max_tokens;
     Sampling sampling = {
         .greedy = settings->generation.greedy,

@@ -444,6 +444,8 @@ static bool run(const Config *config, Tool *tool, Error *err) {
                               .repetition_penalty = (float)config->repetition_penalty,
                               .max_tokens = (size_t)config->max_tokens,
                               .min_tokens = (size_t)config->min_tokens,
+                              .stop = &tool->eos,
+                              .stops = tool->eos >= 0,
                               .seed = (uint64_t)config->seed,
                               .purpose = RANDOM_SAMPLE};
     if (config->tool.data.files.count > 0) {

@@ -95,7 +95,6 @@ static bool find_eos(Tool *tool, Error *err) {
     } else if (!layout_eos(&tool->layout, tool->tokenizer, &tool->eos, err)) {
         return false;
     }
-    tool->model.config.eos = tool->eos;
     return true;
 }
 

@@ -30,7 +30,8 @@ typedef struct ExportSource {
 bool export_gguf(const ExportSource *source, GgmlType type, const char *path, Str *notes,
                  Error *err);
 
-/* The pairs "tokenizer.…" for a vocabulary of `rows` tokens (what the tokenizer lacks is filled up).
+/* The pairs "tokenizer.…" for a vocabulary of `rows` tokens (what the tokenizer lacks is filled up). Without
+ * a model (NULL) nothing but the tokenizer's EOS ends a completion.
  * ERROR_CONFIG for a tokenizer that llama.cpp has no name for. */
 bool export_tokenizer(const ExportSource *source, size_t rows, GgufWriter *writer, Str *notes,
                       Error *err);

@@ -334,6 +334,26 @@ static bool put_chat_template(const ExportSource *source, int32_t eos, GgufWrite
     return ok;
 }
 
+/* What ends a completion beside EOS; llama.cpp has two more places for it. */
+static void put_ends(const ExportSource *source, int32_t eos, GgufWriter *writer, Str *notes) {
+    static const char *const key[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+    size_t count = 0, put = 0;
+    const int32_t *end = source->model != NULL ? config_ends(&source->model->config, &count) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (end[i] == eos) {
+            continue;
+        }
+        if (put < sizeof key / sizeof *key) {
+            put_id(writer, key[put++], end[i]);
+        } else {
+            str_appendf(notes,
+                        "token %d ends a completion too, for which a GGUF file has no place; "
+                        "llama.cpp stops at it only if it knows its text\n",
+                        (int)end[i]);
+        }
+    }
+}
+
 bool export_tokenizer(const ExportSource *source, size_t rows, GgufWriter *writer, Str *notes,
                       Error *err) {
     const Tokenizer *tokenizer = source->tokenizer;
@@ -353,6 +373,7 @@ bool export_tokenizer(const ExportSource *source, size_t rows, GgufWriter *write
     bool add_bos = own ? source->layout->bos : vocabulary_adds_bos(tokenizer);
     put_id(writer, "tokenizer.ggml.bos_token_id", bos >= 0 ? bos : eos);
     put_id(writer, "tokenizer.ggml.eos_token_id", eos);
+    put_ends(source, eos, writer, notes);
     put_id(writer, "tokenizer.ggml.unknown_token_id", tokenizer_unknown(tokenizer));
     put_id(writer, "tokenizer.ggml.padding_token_id", tokenizer_pad(tokenizer));
     gguf_put_bool(writer, "tokenizer.ggml.add_bos_token", add_bos);

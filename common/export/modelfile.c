@@ -67,6 +67,12 @@ bool export_modelfile(const ExportSource *source, const char *from, Str *out, Er
         put_stop(out, layout->turn_before[ROLE_USER]);
     }
     put_stop(out, eos >= 0 ? tokenizer_text(source->tokenizer, eos) : "");
+    size_t ends;
+    const int32_t *end = config_ends(&source->model->config, &ends);
+    for (size_t i = 0; i < ends; i++) {
+        const char *text = end[i] == eos ? NULL : tokenizer_text(source->tokenizer, end[i]);
+        put_stop(out, text != NULL ? text : "");
+    }
     str_appendf(out, "PARAMETER num_ctx %zu\n", source->model->config.context);
     return str_ok(out, err);
 }

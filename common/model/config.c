@@ -476,6 +476,7 @@ bool model_config_read(ModelConfig *config, const char *folder, Error *err) {
             ok = error_at(err, ERROR_DATA, generation_path, 1, 1, "an object was expected");
         }
     }
+    ok = ok && config_ends_read(config, &source, &generation, err);
     config->json = source.json;
     config->generation = generation.json;
     str_done(&source.text);

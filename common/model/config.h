@@ -20,7 +20,7 @@
 
 struct ModelFamily;
 
-enum { LAYERS_LIMIT = 1024 };
+enum { LAYERS_LIMIT = 1024, EOS_LIMIT = 64 };
 
 /* Rotary positions (Su et al. 2021): which dimensions of a head turn, and how fast. Dimension i of the
  * first half turns with dimension i of the second half. */
@@ -74,7 +74,9 @@ typedef struct ModelConfig {
     HeadKind head;
     size_t labels; /* outputs of the score head; 1 for a reward model; 0 with HEAD_LM */
     float dropout_embedding, dropout_residual, dropout_attention;
-    int32_t eos, bos, pad; /* ids, -1: none */
+    int32_t eos, bos, pad;  /* ids, -1: none */
+    int32_t end[EOS_LIMIT]; /* [ends] ids that end a completion; read through config_ends */
+    size_t ends;            /* 0: eos alone does */
     AdapterConfig adapter;
     float reward_bias; /* added to the score of a reward model (HEAD_SCORES, 1 label) */
     char **label_name; /* [labels] of a classifier, or NULL; owned */
@@ -102,6 +104,13 @@ static inline size_t config_qkv_width(const ModelConfig *config) {
 /* The window of a layer; 0: it sees all positions. */
 static inline size_t config_window(const ModelConfig *config, size_t layer) {
     return (config->local[layer / 64] >> layer % 64 & 1) != 0 ? config->window : 0;
+}
+
+/* The ids that end a completion, as transformers' generate() takes them from a folder: those of
+ * generation_config.json, else of config.json. */
+static inline const int32_t *config_ends(const ModelConfig *config, size_t *count) {
+    *count = config->ends > 0 ? config->ends : config->eos >= 0;
+    return config->ends > 0 ? config->end : &config->eos;
 }
 
 /* Reads config.json (and generation_config.json where there is one). An id that is not below the

@@ -39,6 +39,12 @@ const ActivationName *config_activations(const ModelFamily *family);
 bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *err);
 bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err);
 
+/* The ids that end a completion. generation->json may be NULL; writing puts them into the tree of
+ * generation_config.json unless it says the same. */
+bool config_ends_read(ModelConfig *config, const ConfigSource *source,
+                      const ConfigSource *generation, Error *err);
+bool config_ends_write(const ModelConfig *config, cJSON *generation, Error *err);
+
 /* Sets the error of a key whose value is not what was expected, or that is missing; false. */
 bool config_refuse(const ConfigSource *source, const char *key, const char *expected, Error *err);
 /* The same, for mathematics that is not computed. */

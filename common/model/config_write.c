@@ -210,15 +210,15 @@ static bool generation_write(const ModelConfig *config, const char *folder, Erro
                                              : cJSON_CreateObject();
     bool ok =
         json != NULL || error_set(err, ERROR_OS, "out of memory writing a model's configuration");
-    static const char *const names[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
-    const int32_t ids[] = {config->bos, config->eos, config->pad};
-    for (size_t i = 0; i < 3 && ok; i++) {
-        /* A list of ids, or one that the model cannot say, stays as it was read. */
-        if (ids[i] >= 0 && !cJSON_IsArray(json_member(json, names[i]))) {
+    static const char *const names[] = {"bos_token_id", "pad_token_id"};
+    const int32_t ids[] = {config->bos, config->pad};
+    for (size_t i = 0; i < 2 && ok; i++) {
+        if (ids[i] >= 0) { /* one that the model cannot say stays as it was read */
             ok = config_put(json, names[i], id_item(ids[i]), err);
         }
     }
-    ok = ok && tree_write(folder, "generation_config.json", json, err);
+    ok = ok && config_ends_write(config, json, err) &&
+         tree_write(folder, "generation_config.json", json, err);
     cJSON_Delete(json);
     return ok;
 }

@@ -142,6 +142,8 @@ typedef struct Job {
     const Sampling *sampling;
     const GenerateWatch *watch;
     size_t started, finished;
+    int32_t end[EOS_LIMIT + STOP_LIMIT]; /* [ends] ids that end a completion */
+    size_t ends;
 } Job;
 
 static uint32_t page_take(Generator *g) {
@@ -316,8 +318,7 @@ static void draw_rows(void *context, size_t begin, size_t end, int thread) {
         const Row *row = &g->row[draw->first + i];
         size_t count = row->completion->count;
         const Prompt *prompt = &job->prompt[row->live->prompt];
-        SamplingHistory history = {prompt->id, prompt->count, row->id, count,
-                                   job->model->config.eos};
+        SamplingHistory history = {prompt->id, prompt->count, row->id, count, job->end, job->ends};
         g->draw[draw->first + i] =
             sampling_draw(job->sampling, &history, g->logits + i * vocabulary, vocabulary,
                           random_uniform(&row->random, count), &scratch);
@@ -347,16 +348,13 @@ static bool draw_all(Job *job, Error *err) {
 static bool has_ended(const Job *job, const Row *row) {
     Completion *completion = row->completion;
     int32_t last = completion->id[completion->count - 1];
-    if (last == job->model->config.eos) {
-        completion->finish = FINISH_EOS;
-        return true;
-    }
-    completion->finish = FINISH_STOP;
-    for (size_t i = 0; i < job->sampling->stops; i++) {
-        if (last == job->sampling->stop[i]) {
+    completion->finish = FINISH_EOS;
+    for (size_t i = 0; i < job->ends; i++) {
+        if (last == job->end[i]) {
             return true;
         }
     }
+    completion->finish = FINISH_STOP;
     const GenerateWatch *watch = job->watch;
     if (watch->stop != NULL && watch->stop(watch->context, completion->prompt, completion->sample,
                                            completion->id, completion->count)) {
@@ -398,6 +396,11 @@ static void append_all(Job *job) {
 
 static void job_begin(Job *job) {
     Generator *g = job->g;
+    const int32_t *own = config_ends(&job->model->config, &job->ends);
+    memcpy(job->end, own, job->ends * sizeof *own);
+    for (size_t i = 0; i < job->sampling->stops; i++) {
+        job->end[job->ends++] = job->sampling->stop[i];
+    }
     g->active = 0;
     g->sequences = 0;
     g->free_pages = g->pages;
@@ -432,10 +435,17 @@ const Completion *generate(Generator *generator, const Model *model, const Promp
           config_qkv_width(config) == config_qkv_width(planned) &&
           config->inner == planned->inner && config->vocabulary == g->vocabulary &&
           g->threads >= parallel_threads());
-    CHECK(samples > 0 && all <= g->completions && sampling->temperature > 0.0f);
+    CHECK(samples > 0 && all <= g->completions && sampling->temperature > 0.0f &&
+          sampling->stops <= STOP_LIMIT);
     CHECK(sampling->max_tokens > 0 &&
           (sampling->max_tokens <= g->tokens || g->tokens == g->context - 1));
-    Job job = {g, model, prompt, prompts, samples, sampling, watch == NULL ? &nobody : watch, 0, 0};
+    Job job = {.g = g,
+               .model = model,
+               .prompt = prompt,
+               .prompts = prompts,
+               .samples = samples,
+               .sampling = sampling,
+               .watch = watch == NULL ? &nobody : watch};
     if (!prompts_check(&job, err)) {
         return NULL;
     }

@@ -20,6 +20,8 @@
 #include "common/kernels/gemm.h"
 #include "common/model/model.h"
 
+enum { STOP_LIMIT = 8 };
+
 typedef struct Sampling {
     bool greedy;
     float temperature;        /* > 0; 1: the model's own distribution */
@@ -28,14 +30,16 @@ typedef struct Sampling {
     float min_p;              /* 0: off */
     float repetition_penalty; /* 1: off (Keskar et al. 2019, over prompt and completion) */
     size_t max_tokens;        /* of a completion, EOS included */
-    size_t min_tokens;        /* EOS is masked before this many tokens; 0: off */
-    const int32_t *stop;      /* [stops] ids that end a completion (kept as its last token) */
-    size_t stops;
+    size_t min_tokens;        /* what ends is masked before this many tokens; 0: off */
+    const int32_t *stop; /* [stops] ids that end a completion beside the model's (config_ends); such
+                                 an id is its last token */
+    size_t stops;        /* <= STOP_LIMIT */
     uint64_t seed;
     RandomPurpose purpose;
     uint64_t step;
 } Sampling;
 
+/* By an id that ends, by the watch, by the limit or the end of the context. */
 typedef enum Finish { FINISH_EOS, FINISH_STOP, FINISH_LENGTH } Finish;
 
 typedef struct Prompt {
@@ -46,7 +50,7 @@ typedef struct Prompt {
 
 /* One sampled completion. Its arrays [count] lie in the generator until it generates again. */
 typedef struct Completion {
-    const int32_t *id;    /* ends in EOS when finish is FINISH_EOS */
+    const int32_t *id;    /* the last one ends it when finish is FINISH_EOS */
     const float *logprob; /* of the distribution at `temperature`, before any filter */
     const float *entropy; /* of the same distribution, nats */
     size_t count;
@@ -96,7 +100,8 @@ typedef struct SamplingHistory {
     size_t prompt_count;
     const int32_t *completion; /* ids so far */
     size_t count;
-    int32_t eos; /* -1: none; masked while count < min_tokens */
+    const int32_t *end; /* [ends] masked while count < min_tokens */
+    size_t ends;
 } SamplingHistory;
 
 typedef struct SamplingScratch {
@@ -106,7 +111,7 @@ typedef struct SamplingScratch {
 } SamplingScratch;
 
 /* The filters alone: logits[V] are overwritten by probabilities after temperature, repetition
- * penalty, masked EOS, top-k, top-p and min-p, as Hugging Face has them. Equal logits at the edge of
+ * penalty, masked ends, top-k, top-p and min-p, as Hugging Face has them. Equal logits at the edge of
  * top-k are all kept; at the edge of top-p the lower ids are. greedy: all on the largest (of a tie,
  * the lowest id). history may be NULL: no penalty, no mask. */
 void sampling_distribution(const Sampling *sampling, const SamplingHistory *history, float *logits,

@@ -186,7 +186,7 @@ static void keep_top_p(double top_p, float *logits, size_t vocabulary,
     }
 }
 
-/* Repetition penalty, masked EOS, top-k, top-p and min-p on logits at their temperature: what is not to be
+/* Repetition penalty, masked ends, top-k, top-p and min-p on logits at their temperature: what is not to be
  * sampled becomes minus infinity. */
 static void filter(const Sampling *sampling, const SamplingHistory *history, float *logits,
                    size_t vocabulary, const SamplingScratch *scratch) {
@@ -195,8 +195,9 @@ static void filter(const Sampling *sampling, const SamplingHistory *history, flo
         penalize(sampling, history->prompt, history->prompt_count, logits, scratch->order);
         penalize(sampling, history->completion, history->count, logits, scratch->order);
     }
-    if (history != NULL && history->eos >= 0 && history->count < sampling->min_tokens) {
-        logits[history->eos] = -INFINITY;
+    for (size_t i = 0;
+         history != NULL && i < history->ends && history->count < sampling->min_tokens; i++) {
+        logits[history->end[i]] = -INFINITY;
     }
     if (sampling->greedy) {
         return;
@@ -305,7 +306,7 @@ static size_t pick_measured(const float *logits, size_t vocabulary, const Mass *
 static bool has_filters(const Sampling *sampling, const SamplingHistory *history) {
     return sampling->top_k > 0 || sampling->top_p < 1.0f || sampling->min_p > 0.0f ||
            sampling->repetition_penalty != 1.0f ||
-           (history->eos >= 0 && history->count < sampling->min_tokens);
+           (history->ends > 0 && history->count < sampling->min_tokens);
 }
 
 SamplingDraw sampling_draw(const Sampling *sampling, const SamplingHistory *history, float *logits,

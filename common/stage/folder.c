@@ -337,6 +337,7 @@ bool stage_save_model(const Model *model, const Tokenizer *tokenizer, const Layo
 
 bool stage_render_completion(const Tokenizer *tokenizer, const Completion *completion, Str *text,
                              Error *err) {
-    return tokenizer_decode(tokenizer, completion->id, completion->count, true, true, text, err) &&
+    size_t said = completion->count - (completion->finish == FINISH_EOS);
+    return tokenizer_decode(tokenizer, completion->id, said, true, true, text, err) &&
            str_ok(text, err);
 }

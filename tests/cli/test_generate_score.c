@@ -179,6 +179,55 @@ static void test_stop(void **state) {
     release(&cut);
 }
 
+static bool save(const Model *model, const char *folder, Error *err) {
+    return model_save(model, folder, err) && tokenizer_save(tokenizer, folder, err) &&
+           layout_save(&layout, folder, err);
+}
+
+/* A second id that ends, from generation_config.json, cuts the same completions short, and is not said. */
+static void test_ends(void **state) {
+    (void)state;
+    Error err = {0};
+    Lines whole, cut;
+    const char *folder = test_folder();
+    run_lines((const char *const[]){"rlhf-generate", "-m", lm_folder, "-p", "the mat", "-n", "30",
+                                    "-q", NULL},
+              &whole);
+    int32_t other = cJSON_GetArrayItem(json_member(whole.line[0], "tokens"), 2)->valueint;
+    lm.config.end[0] = tokenizer_eos(tokenizer);
+    lm.config.end[1] = other;
+    lm.config.ends = 2;
+    assert_true(save(&lm, folder, &err));
+    lm.config.ends = 0;
+    run_lines((const char *const[]){"rlhf-generate", "-m", folder, "-p", "the mat", "-n", "30",
+                                    "-q", NULL},
+              &cut);
+    size_t by_other = 0;
+    for (size_t i = 0; i < 30; i++) {
+        int32_t id[256];
+        size_t n = 0;
+        bool found = false;
+        const cJSON *item = json_member(whole.line[i], "tokens")->child;
+        for (; item != NULL && !found; item = item->next) {
+            id[n++] = item->valueint;
+            found = item->valueint == other;
+        }
+        assert_ids(json_member(cut.line[i], "tokens"), id, n);
+        const char *was = json_string(json_member(whole.line[i], "finish"));
+        const char *finish = json_string(json_member(cut.line[i], "finish"));
+        assert_string_equal(finish, found ? "eos" : was);
+        Str want = {0};
+        size_t said = n - (strcmp(finish, "eos") == 0);
+        assert_ok(tokenizer_decode(tokenizer, id, said, true, true, &want, &err), &err);
+        assert_string_equal(json_string(json_member(cut.line[i], "completion")), str_text(&want));
+        str_done(&want);
+        by_other += found;
+    }
+    assert_true(by_other >= 1 && by_other < 30);
+    release(&whole);
+    release(&cut);
+}
+
 static void test_ways_in_and_out(void **state) {
     (void)state;
     TestRun run, plain;
@@ -508,11 +557,6 @@ static void test_refused(void **state) {
                 "long.jsonl:1");
 }
 
-static bool save(const Model *model, const char *folder, Error *err) {
-    return model_save(model, folder, err) && tokenizer_save(tokenizer, folder, err) &&
-           layout_save(&layout, folder, err);
-}
-
 static Tokenizer *train_tokenizer(Error *err) {
     static const char *const special[] = {"<|endoftext|>"};
     TokenizerTraining training = {.vocabulary = 280,
@@ -596,15 +640,11 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generate),
-        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_ways_in_and_out),
-        cmocka_unit_test(test_live),
-        cmocka_unit_test(test_live_text),
-        cmocka_unit_test(test_logprobs),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_generate), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_ends),     cmocka_unit_test(test_ways_in_and_out),
+        cmocka_unit_test(test_live),     cmocka_unit_test(test_live_text),
+        cmocka_unit_test(test_logprobs), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_scores),   cmocka_unit_test(test_lists),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down) == 0 ? 0 : 1;

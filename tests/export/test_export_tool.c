@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/file.h"
+#include "common/export/export.h"
 #include "common/export/gguf.h"
 #include "common/export/weights.h"
 #include "common/model/safetensors.h"
@@ -429,11 +430,53 @@ static void test_ollama(void **state) {
     model_done(&model);
 }
 
+/* Of several ids that end a completion the file holds three, and a note tells of the others. */
+static void test_ends(void **state) {
+    (void)state;
+    Error err = {0};
+    Model model;
+    Tokenizer *tokenizer;
+    Gguf file;
+    Str notes = {0}, modelfile = {0}, stop = {0};
+    test_model_open(&test_models[0], &model, &tokenizer, NULL);
+    const int32_t end[] = {50, tokenizer_eos(tokenizer), 51, 52};
+    memcpy(model.config.end, end, sizeof end);
+    model.config.ends = 4;
+    ExportSource source = {&model, tokenizer, NULL, "ends"};
+    const char *path = test_path(test_folder(), "ends.gguf");
+    assert_ok(export_gguf(&source, GGML_F32, path, &notes, &err), &err);
+    assert_ok(gguf_open(&file, path, &err), &err);
+    assert_true(number(&file, "tokenizer.ggml", ".eos_token_id") == end[1]);
+    assert_true(number(&file, "tokenizer.ggml", ".eot_token_id") == 50);
+    assert_true(number(&file, "tokenizer.ggml", ".eom_token_id") == 51);
+    gguf_close(&file);
+    assert_non_null(strstr(str_text(&notes), "token 52 ends a completion too"));
+    assert_ok(export_modelfile(&source, path, &modelfile, &err), &err);
+    for (size_t i = 0; i < 4; i++) {
+        str_clear(&stop);
+        str_appendf(&stop, "PARAMETER stop \"%s\"\n", tokenizer_text(tokenizer, end[i]));
+        assert_non_null(strstr(str_text(&modelfile), str_text(&stop)));
+    }
+    /* One that ends says nothing of others. */
+    model.config.ends = 0;
+    model.config.eos = tokenizer_eos(tokenizer);
+    str_clear(&notes);
+    assert_ok(export_gguf(&source, GGML_F32, path, &notes, &err), &err);
+    assert_ok(gguf_open(&file, path, &err), &err);
+    assert_null(gguf_find(&file, "tokenizer.ggml.eot_token_id"));
+    assert_null(strstr(str_text(&notes), "ends a completion"));
+    gguf_close(&file);
+    str_done(&notes);
+    str_done(&modelfile);
+    str_done(&stop);
+    tokenizer_free(tokenizer);
+    model_done(&model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_values_refused),
+        cmocka_unit_test(test_ends),    cmocka_unit_test(test_families),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_values_refused),
         cmocka_unit_test(test_ollama),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -351,7 +351,7 @@ static void test_ends(void **state) {
     }
     assert_true(finished > 3 && full > 3);
 
-    /* Stop ids cut the same completion short. */
+    /* Further ids that end cut the same completion short. */
     const int32_t stop[] = {37, 15};
     sampling.stop = stop;
     sampling.stops = 2;
@@ -363,7 +363,7 @@ static void test_ends(void **state) {
         }
         assert_int_equal(out[i].count, n < base[i].count ? n + 1 : base[i].count);
         assert_memory_equal(out[i].id, base[i].id, out[i].count * sizeof(int32_t));
-        assert_int_equal(out[i].finish, n < base[i].count ? FINISH_STOP : base[i].finish);
+        assert_int_equal(out[i].finish, n < base[i].count ? FINISH_EOS : base[i].finish);
     }
 
     Watch watch = {0};

@@ -54,7 +54,9 @@ static void test_transformers(void **state) {
         SamplingHistory history = {.prompt = prompt, .completion = completion};
         history.prompt_count = read_ids(json_member(c, "prompt"), prompt);
         history.count = read_ids(json_member(c, "completion"), completion);
-        history.eos = (int32_t)number(c, "eos", -1);
+        const int32_t end[] = {(int32_t)number(c, "eos", -1)};
+        history.end = end;
+        history.ends = end[0] >= 0;
         assert_int_equal(read_floats(json_member(c, "logits"), logits), VOCABULARY);
         assert_int_equal(read_floats(json_member(c, "probability"), want), VOCABULARY);
         Sampling sampling = plain;
@@ -174,8 +176,8 @@ static void test_draw(void **state) {
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         size_t n = sizes[s];
         const int32_t seen[] = {0, (int32_t)(n / 2), (int32_t)(n - 1), 0};
-        SamplingHistory history = {seen, 2, seen + 2, 2, (int32_t)(n / 3)};
-        history.eos = n > 1 ? history.eos : -1;
+        const int32_t masked[] = {(int32_t)(n / 3), (int32_t)(n / 2)};
+        SamplingHistory history = {seen, 2, seen + 2, 2, masked, n > 2 ? 2 : n > 1};
         for (size_t i = 0; i < n; i++) {
             logits[i] = (float)random_normal(&random, s * MANY + i) * 3;
         }
@@ -220,8 +222,7 @@ static void test_draw(void **state) {
     }
     logits[MANY / 2] = NAN;
     assert_true(isnan(
-        sampling_draw(&settings[4], &(SamplingHistory){.eos = -1}, logits, MANY, 0.5, &scratch)
-            .logprob));
+        sampling_draw(&settings[4], &(SamplingHistory){0}, logits, MANY, 0.5, &scratch).logprob));
     free(logits);
     free(work);
     free(weight);
