@@ -123,9 +123,8 @@ static bool encode(RewardPass *pass, const RewardItem *item, Error *err) {
         bool replaced = item->finished && pass->eos >= 0;
         size_t said = item->completion_count - replaced;
         if (!tokens_append(&pass->prompt, item->prompt, item->prompt_count, err) ||
-            !tokens_append(&pass->completion, item->completion, item->completion_count, err) ||
-            (!item->finished && pass->eos >= 0 &&
-             !tokens_push(&pass->completion, pass->eos, err))) {
+            !tokens_append(&pass->completion, item->completion, said, err) ||
+            (pass->eos >= 0 && !tokens_push(&pass->completion, pass->eos, err))) {
             return false;
         }
     } else {
