@@ -5,4 +5,4 @@
 set -eu
 python=${RLHF_TEST_PYTHON:-python3}
 command -v "$python" >/dev/null 2>&1 || { echo "skipped: no $python"; exit 77; }
-exec "$python" "$RLHF_TEST_SOURCE/tests/text/live.py" "$1" --count "${RLHF_TEST_COUNT:-200}"
+exec "$python" "$RLHF_TEST_SOURCE/tests/text/live.py" "$1" --stream "$2" --count "${RLHF_TEST_COUNT:-200}"
