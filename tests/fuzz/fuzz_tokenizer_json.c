@@ -1,40 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzzing of tokenizer.json: what comes before the first 0xff byte is the file, what follows is a
- * text to encode with it. Whatever loads must encode to known ids and decode again.
+ * Fuzzing of tokenizer.json, tokenizer_config.json beside it (none if empty) and a text to encode,
+ * in this order with a byte 0xff between them; without a text a fixed one is taken. Whatever loads must
+ * encode to known ids and decode again.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "common/text/tokenizer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char sample[] = "It's 12 o'clock\n\n  \xc3\xa9t\xc3\xa9 <s>";
-    const uint8_t *cut = size == 0 ? NULL : memchr(data, 0xff, size);
-    size_t file_size = cut == NULL ? size : (size_t)(cut - data);
-    const char *text = cut == NULL ? sample : (const char *)cut + 1;
-    size_t n = cut == NULL ? sizeof sample - 1 : size - file_size - 1;
-    char path[64];
-    int file = memfd_create("tokenizer.json", MFD_CLOEXEC);
-    if (file < 0 || write(file, data, file_size) != (ssize_t)file_size) {
-        abort();
+    FuzzPart rest = {data, size}, file = fuzz_cut(&rest, 0xff), beside = fuzz_cut(&rest, 0xff);
+    const char *text = rest.size == 0 ? sample : (const char *)rest.data;
+    size_t n = rest.size == 0 ? sizeof sample - 1 : rest.size;
+    memory_file_put("memory:/tokenizer.json", file.data, file.size);
+    if (beside.size > 0) {
+        memory_file_put("memory:/tokenizer_config.json", beside.data, beside.size);
     }
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
     Error err = {0};
-    Tokenizer *tokenizer = tokenizer_load(path, &err);
-    close(file);
+    Tokenizer *tokenizer = tokenizer_load("memory:/tokenizer.json", &err);
+    demand(tokenizer != NULL || err.text[0] != '\0');
     for (int special = 0; tokenizer != NULL && special < 2; special++) {
         Tokens tokens = {0};
         Str back = {0};
-        if (tokenizer_encode(tokenizer, text, n, special == 1, &tokens, &err) &&
-            !tokenizer_decode(tokenizer, tokens.id, tokens.count, false, true, &back, &err)) {
-            abort();
+        if (tokenizer_encode(tokenizer, text, n, special == 1, &tokens, &err)) {
+            demand(tokenizer_decode(tokenizer, tokens.id, tokens.count, false, true, &back, &err));
         }
         TextPart pair[2] = {
             {text,   n                },
@@ -45,5 +34,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         str_done(&back);
     }
     tokenizer_free(tokenizer);
+    memory_files_clear();
     return 0;
 }
