@@ -47,6 +47,17 @@ static void put_weights(FuzzPart header, FuzzPart data) {
     free(content);
 }
 
+/* Every tensor has the shape that the configuration says. */
+static void check_shapes(const Model *model) {
+    for (size_t i = 0; i < family_parameters(&model->config); i++) {
+        int layer;
+        const TensorRow *row = family_row(&model->config, i, &layer);
+        for (int d = 0; d < model->parameter[i].rank; d++) {
+            demand(model->parameter[i].shape[d] == family_extent(&model->config, row->shape[d]));
+        }
+    }
+}
+
 static void compare(const Model *a, const Model *b) {
     demand(a->parameters == b->parameters && a->config.adapter.rank == b->config.adapter.rank &&
            a->config.adapter.targets == b->config.adapter.targets &&
@@ -76,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Error err = {0};
     Model model, again;
     if (model_load_beside(&model, base, "memory:", -1, 0, NULL, &err)) {
+        check_shapes(&model);
         demand(model_save(&model, "memory:/saved", &err) &&
                model_load_beside(&again, base, "memory:/saved", -1, 0, NULL, &err));
         compare(&model, &again);

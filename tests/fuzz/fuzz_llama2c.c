@@ -20,7 +20,7 @@ static size_t called_for(const uint8_t *data, size_t size) {
     }
     memcpy(h, data, sizeof h);
     for (int i = 0; i < 7; i++) {
-        if (h[i] < (i == 5 ? -64 : 1) || h[i] > 64) {
+        if (h[i] < (i == 5 ? -32 : 1) || h[i] > (i == 2 ? 3 : 32)) { /* 2: layers, 5: words */
             return size;
         }
     }

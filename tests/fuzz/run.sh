@@ -3,20 +3,29 @@
 # Builds the fuzz targets with clang and runs each from seeds made of the fixtures; ends with the first finding.
 #   tests/fuzz/run.sh [-n EXECUTIONS] [-s SANITIZERS] [-b FOLDER] [TARGET...]
 # EXECUTIONS of each target (100000), SANITIZERS as for meson's b_sanitize (address,undefined; undefined alone is
-# five times as fast), FOLDER for the build and the corpora (build-fuzz), which later runs begin from.
+# several times as fast), FOLDER for the build and the corpora (build-fuzz), which later runs begin from.
 set -eu
 cd "$(dirname "$0")/../.."
 
 executions=100000
 sanitizers=address,undefined
-folder=build-fuzz
-while getopts n:s:b:h option; do
+folder='build-fuzz'
+usage() {
+    sed -n '3,7s/^# \{0,1\}//p' tests/fuzz/run.sh
+}
+case ${1:-} in
+-h | --help)
+    usage
+    exit
+    ;;
+esac
+while getopts n:s:b: option; do
     case $option in
     n) executions=$OPTARG ;;
     s) sanitizers=$OPTARG ;;
     b) folder=$OPTARG ;;
     *)
-        sed -n '3,7s/^# \{0,1\}//p' tests/fuzz/run.sh
+        usage
         exit 64
         ;;
     esac
@@ -34,9 +43,10 @@ for target; do
 done
 for target; do
     mkdir -p "$folder/corpus/$target" "$folder/seeds/$target" "$folder/findings"
-    dictionary=$folder/seeds/$target.dict
+    words=$folder/seeds/$target.dict # some have none
+    [ -f "$words" ] || words=
     echo "fuzz_$target, $executions executions:"
     "$build/tests/fuzz/fuzz_$target" "$folder/corpus/$target" "$folder/seeds/$target" \
-        -runs="$executions" -max_len=2048 -timeout=60 -rss_limit_mb=1024 -reload=0 -verbosity=0 \
-        -artifact_prefix="$folder/findings/$target-" ${dictionary:+$([ -f "$dictionary" ] && echo "-dict=$dictionary")}
+        -runs="$executions" -max_len=4096 -timeout=60 -rss_limit_mb=1024 -reload=0 -verbosity=0 -print_final_stats=1 \
+        ${words:+-dict="$words"} -artifact_prefix="$folder/findings/$target-"
 done

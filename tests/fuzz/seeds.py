@@ -134,6 +134,13 @@ def adapters():
               2: {"bert.encoder.layer.0.attention.self.query": (4, 4),
                   "bert.encoder.layer.0.attention.output.dense": (4, 4),
                   "bert.encoder.layer.0.intermediate.dense": (4, 4)}}
+    whole = {0: {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 4, "n_inner": 4, "n_positions": 4,
+                 "vocab_size": 8, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5},
+             1: {"model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 4,
+                 "intermediate_size": 4, "max_position_embeddings": 4, "vocab_size": 8, "hidden_act": "silu",
+                 "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": False}}
+    for tree in whole.values():
+        words_of(tree, words)
     for base, layer in layers.items():
         for count in (1, 2, len(layer)):
             for rank in (1, 2):
@@ -157,8 +164,9 @@ def adapters():
                     header, data = safetensors(tensors)
                     words_of(config, words)
                     words.update(tensors)
-                    put("adapter", "%d-%d-%d-%s" % (base, count, rank, task),
-                        bytes([base]) + compact(config) + BREAK * 2 + header + BREAK + data)
+                    beside = compact(whole.get(base)) if rank == 2 and base in whole else b""
+                    put("adapter", "%d-%d-%d-%s" % (base, count, rank, task), bytes([base]) + compact(config) +
+                        BREAK + beside + BREAK + header + BREAK + data)
     for path in fixtures("adapter/*/adapter_config.json"):
         tree = json.loads(read(path))
         words_of(tree, words)
