@@ -75,6 +75,7 @@ static const Architecture architectures[] = {
     {"mistral", "llama", NULL, ACTIVATION_SILU, GATED, .neighbors = true, .rope_table = true},
     {"qwen2", "qwen2", NULL, ACTIVATION_SILU, GATED, .neighbors = false},
     {"qwen3", "qwen3", NULL, ACTIVATION_SILU, GATED, .neighbors = false},
+    {"gemma3_text", .reason = "local layers that turn otherwise, and norms at the ends of branches"},
     {"gpt_neo", .reason = "attention that is not scaled and local in every other layer"},
     {"openai-gpt", .reason = "norms behind the halves of a block"},
     {"bert", .reason = encoder},

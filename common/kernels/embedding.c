@@ -26,6 +26,9 @@ static void forward(void *context, size_t begin, size_t end, int thread) {
         } else {
             memcpy(y, e->token + id * r->width, r->width * sizeof *y);
         }
+        for (size_t c = 0; c < r->width && r->scale != 0; c++) {
+            y[c] *= r->scale;
+        }
         if (e->place != NULL) {
             e->row->axpy(y, 1, e->place + r->position[t] * r->width, r->width);
         }
@@ -51,11 +54,12 @@ static void backward(void *context, size_t begin, size_t end, int thread) {
     const Embedding *e = context;
     const EmbeddingRows *r = e->rows;
     size_t m = end - begin;
+    float scale = r->scale != 0 ? r->scale : 1;
     (void)thread;
     for (size_t t = 0; t < r->rows; t++) {
         const float *dy = e->dy + t * r->width + begin;
         if (e->dtoken != NULL) {
-            e->row->axpy(e->dtoken + (size_t)r->id[t] * r->width + begin, 1, dy, m);
+            e->row->axpy(e->dtoken + (size_t)r->id[t] * r->width + begin, scale, dy, m);
         }
         if (e->dplace != NULL) {
             e->row->axpy(e->dplace + r->position[t] * r->width + begin, 1, dy, m);

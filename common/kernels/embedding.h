@@ -17,14 +17,15 @@ typedef struct EmbeddingRows {
     const uint8_t *segment;   /* [N]; read with a table of segments alone */
     size_t rows, width;
     CompactMatrix compact; /* with a type: the table of tokens in embedding_forward */
+    float scale;           /* what the rows of the table of tokens are multiplied by; 0: 1 */
 } EmbeddingRows;
 
-/* y[t] = token[id[t]] + place[position[t]] + segment[segment[t]]; y [N, C], tables of rows of C; place
+/* y[t] = scale token[id[t]] + place[position[t]] + segment[segment[t]]; y [N, C], tables of rows of C; place
  * and segment may be NULL: none. */
 void embedding_forward(float *y, const EmbeddingRows *rows, const float *token, const float *place,
                        const float *segment);
 
-/* dtoken[id[t]] += dy[t], and so on; a table may be NULL. Rows are added in their order whatever the
+/* dtoken[id[t]] += scale dy[t], and so on; a table may be NULL. Rows are added in their order whatever the
  * number of threads. */
 void embedding_backward(const EmbeddingRows *rows, float *dtoken, float *dplace, float *dsegment,
                         const float *dy);

@@ -6,11 +6,11 @@
 
 typedef struct Work {
     const RowKernels *row;
+    const Norm *norm;
     float *y; /* or dx */
-    const float *x, *weight;
+    const float *x;
     float *dweight;
     size_t stride, x_stride;
-    float epsilon;
     size_t rows, heads, head_size;
 } Work;
 
@@ -22,18 +22,18 @@ static void forward(void *context, size_t begin, size_t end, int thread) {
     for (size_t t = begin; t < end; t++) {
         for (size_t h = 0; h < w->heads; h++) {
             float *x = w->y + t * w->stride + h * w->head_size;
-            w->row->rms_norm(x, x, w->weight, w->epsilon, w->head_size);
+            w->row->rms_norm(x, x, norm_base(w->norm), w->norm->weight, w->norm->epsilon,
+                             w->head_size);
         }
     }
 }
 
-void head_norm_forward(float *x, size_t stride, const float *weight, float epsilon, size_t rows,
-                       size_t heads, size_t head_size) {
+void head_norm_forward(const Norm *norm, float *x, size_t stride, size_t rows, size_t heads,
+                       size_t head_size) {
     Work w = {.row = row_kernels(),
+              .norm = norm,
               .y = x,
-              .weight = weight,
               .stride = stride,
-              .epsilon = epsilon,
               .heads = heads,
               .head_size = head_size};
     parallel_for(rows, row_grain(heads * head_size), forward, &w);
@@ -45,9 +45,9 @@ static void backward(void *context, size_t begin, size_t end, int thread) {
     for (size_t t = begin; t < end; t++) {
         for (size_t h = 0; h < w->heads; h++) {
             const float *x = w->x + t * w->x_stride + h * w->head_size;
-            float rstd = w->row->rms(x, w->epsilon, w->head_size);
+            float rstd = w->row->rms(x, w->norm->epsilon, w->head_size);
             w->row->rms_backward_in_place(w->y + t * w->stride + h * w->head_size, x, rstd,
-                                          w->weight, w->head_size);
+                                          norm_base(w->norm), w->norm->weight, w->head_size);
         }
     }
 }
@@ -65,24 +65,22 @@ static void parameters(void *context, size_t begin, size_t end, int thread) {
                 size_t t = i / w->heads, at = i % w->heads * w->head_size;
                 const float *x = w->x + t * w->x_stride + at;
                 w->row->norm_parameters(dweight, unused, w->y + t * w->stride + at + c, x + c, 0,
-                                        w->row->rms(x, w->epsilon, w->head_size), m);
+                                        w->row->rms(x, w->norm->epsilon, w->head_size), m);
             }
             w->row->axpy(w->dweight + c, 1, dweight, m);
         }
     }
 }
 
-void head_norm_backward(float *dx, const float *x, size_t stride, size_t x_stride,
-                        const float *weight, float *dweight, float epsilon, size_t rows,
-                        size_t heads, size_t head_size) {
+void head_norm_backward(const Norm *norm, float *dx, float *dweight, const float *x, size_t stride,
+                        size_t x_stride, size_t rows, size_t heads, size_t head_size) {
     Work w = {.row = row_kernels(),
+              .norm = norm,
               .y = dx,
               .x = x,
-              .weight = weight,
               .dweight = dweight,
               .stride = stride,
               .x_stride = x_stride,
-              .epsilon = epsilon,
               .rows = rows,
               .heads = heads,
               .head_size = head_size};

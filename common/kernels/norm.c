@@ -25,11 +25,12 @@ static void forward(void *context, size_t begin, size_t end, int thread) {
     for (size_t t = begin; t < end; t++) {
         float *y = w->y + t * w->width;
         const float *x = w->x + t * w->width;
-        if (norm->kind == NORM_RMS) {
-            w->rstd[t] = w->row->rms_norm(y, x, norm->weight, norm->epsilon, w->width);
-        } else {
+        if (norm->kind == NORM_LAYER) {
             w->row->norm(y, w->mean + t, w->rstd + t, x, norm->weight, norm->bias, norm->epsilon,
                          w->width);
+        } else {
+            w->rstd[t] =
+                w->row->rms_norm(y, x, norm_base(norm), norm->weight, norm->epsilon, w->width);
         }
     }
 }
@@ -53,10 +54,10 @@ static void backward(void *context, size_t begin, size_t end, int thread) {
     for (size_t t = begin; t < end; t++) {
         float *dx = w->dx + t * w->width;
         const float *dy = w->dy + t * w->width, *x = w->x + t * w->width;
-        if (w->norm->kind == NORM_RMS) {
-            w->row->rms_backward(dx, dy, x, w->rstd_in[t], weight, w->width);
-        } else {
+        if (w->norm->kind == NORM_LAYER) {
             w->row->norm_backward(dx, dy, x, w->mean_in[t], w->rstd_in[t], weight, w->width);
+        } else {
+            w->row->rms_backward(dx, dy, x, w->rstd_in[t], norm_base(w->norm), weight, w->width);
         }
     }
 }

@@ -207,39 +207,40 @@ static float rms(const float *x, float epsilon, size_t n) {
     return 1.0f / sqrtf(squares / (float)n + epsilon);
 }
 
-static float rms_norm(float *y, const float *x, const float *restrict w, float epsilon, size_t n) {
+static float rms_norm(float *y, const float *x, float base, const float *restrict w, float epsilon,
+                      size_t n) {
     float r = rms(x, epsilon, n);
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
-        y[i] = x[i] * r * w[i];
+        y[i] = x[i] * r * (base + w[i]);
     }
     return r;
 }
 
-/* How much of x goes into its own gradient: sum(dy w x) rstd^2 / n. */
+/* How much of x goes into its own gradient: sum(dy (base + w) x) rstd^2 / n. */
 static inline float rms_share(const float *restrict dy, const float *restrict x, float rstd,
-                              const float *restrict w, size_t n) {
+                              float base, const float *restrict w, size_t n) {
     float product = 0;
 #pragma omp simd reduction(+ : product)
     for (size_t i = 0; i < n; i++) {
-        product += dy[i] * w[i] * x[i];
+        product += dy[i] * (base + w[i]) * x[i];
     }
     return product * rstd * rstd / (float)n;
 }
 
 static void rms_backward(float *restrict dx, const float *restrict dy, const float *restrict x,
-                         float rstd, const float *restrict w, size_t n) {
-    float share = rms_share(dy, x, rstd, w, n);
+                         float rstd, float base, const float *restrict w, size_t n) {
+    float share = rms_share(dy, x, rstd, base, w, n);
     for (size_t i = 0; i < n; i++) {
-        dx[i] += (dy[i] * w[i] - x[i] * share) * rstd;
+        dx[i] += (dy[i] * (base + w[i]) - x[i] * share) * rstd;
     }
 }
 
 static void rms_backward_in_place(float *restrict d, const float *restrict x, float rstd,
-                                  const float *restrict w, size_t n) {
-    float share = rms_share(d, x, rstd, w, n);
+                                  float base, const float *restrict w, size_t n) {
+    float share = rms_share(d, x, rstd, base, w, n);
     for (size_t i = 0; i < n; i++) {
-        d[i] = (d[i] * w[i] - x[i] * share) * rstd;
+        d[i] = (d[i] * (base + w[i]) - x[i] * share) * rstd;
     }
 }
 

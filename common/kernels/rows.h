@@ -66,15 +66,17 @@ typedef struct RowKernels {
     void (*norm_parameters)(float *dw, float *db, const float *dy, const float *x, float mean,
                             float rstd, size_t n);
 
-    /* y = x rstd w, returns rstd = 1 / sqrt(mean(x^2) + epsilon); y may be x */
-    float (*rms_norm)(float *y, const float *x, const float *w, float epsilon, size_t n);
+    /* y = x rstd (base + w), returns rstd = 1 / sqrt(mean(x^2) + epsilon); y may be x */
+    float (*rms_norm)(float *y, const float *x, float base, const float *w, float epsilon,
+                      size_t n);
     /* the rstd alone */
     float (*rms)(const float *x, float epsilon, size_t n);
     /* dx += d of the above */
-    void (*rms_backward)(float *dx, const float *dy, const float *x, float rstd, const float *w,
-                         size_t n);
+    void (*rms_backward)(float *dx, const float *dy, const float *x, float rstd, float base,
+                         const float *w, size_t n);
     /* the same where d holds dy and becomes dx */
-    void (*rms_backward_in_place)(float *d, const float *x, float rstd, const float *w, size_t n);
+    void (*rms_backward_in_place)(float *d, const float *x, float rstd, float base, const float *w,
+                                  size_t n);
 
     /* (a, b) turned: a = a cos - b sin, b = b cos + a sin, the sines times `direction` (1 or -1) */
     void (*rotate)(float *a, float *b, const float *cosine, const float *sine, float direction,

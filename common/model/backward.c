@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "common/kernels/embedding.h"
-#include "common/kernels/rotary.h"
 #include "common/model/pass.h"
 
 static const float *weights(const Pass *pass, Part part) {
@@ -83,17 +81,25 @@ static void linear(const Pass *pass, Part part, float *dx, const float *dy, Gemm
                    context);
 }
 
-/* What a branch's output gets, before its dropout. */
+/* What a branch's output gets, before its dropout or its norm. */
 static const float *branch_output(const Pass *pass, uint32_t site) {
     Workspace *w = pass->w;
     const float *dy = w->config.parallel ? w->dbranch : w->dresidual;
-    if (!pass_drops(w, w->config.dropout_residual)) {
+    if (pass_drops(w, w->config.dropout_residual)) {
+        w->masks.rate = w->config.dropout_residual;
+        dropout_apply(w->dmasked, dy, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
+                      w->config.width);
+        dy = w->dmasked;
+    }
+    const PassNorm norm = branch_norm(pass, site);
+    if (norm.x == NULL) {
         return dy;
     }
-    w->masks.rate = w->config.dropout_residual;
-    dropout_apply(w->dmasked, dy, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
-                  w->config.width);
-    return w->dmasked;
+    CHECK(!w->config.parallel);
+    norm_parameters(pass, &norm, dy);
+    memset(w->dbranch, 0, pass->rows * w->config.width * sizeof *w->dbranch);
+    norm_input(pass, &norm, w->dbranch, dy);
+    return w->dbranch;
 }
 
 /* Ends a branch at its first layer, whose output has gradient dy: the layer read norm(x), or the stream
@@ -148,11 +154,11 @@ static const float *join_backward(const Pass *pass) {
     Workspace *w = pass->w;
     size_t width = w->config.width, query = config_query_width(&w->config);
     const float *attention = w->block[pass->layer].attention;
-    const float *dy = branch_output(pass, SITE_ATTENTION_OUT);
     bool narrow = pass_narrows(pass);
     Pass rest = *pass;
+    rest.rows = narrow ? w->lives : pass->rows;
+    const float *dy = branch_output(&rest, SITE_ATTENTION_OUT);
     if (narrow) {
-        rest.rows = w->lives;
         matrix_gather(w->dwide, attention, w->live, w->lives, query);
         attention = w->dwide;
     }
@@ -173,20 +179,16 @@ static void turn_heads_back(const Pass *pass, float *dqkv) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
     size_t stride = config_qkv_width(c), query = config_query_width(c);
-    size_t size = config_head_size(c), kv_heads = config_kv_heads(c);
-    if (w->turn != NULL) {
-        rotary_apply(dqkv, stride, pass->rows, c->heads + kv_heads, size, w->position, w->turn,
-                     c->rope.dimensions / 2, true);
-    }
+    size_t size = config_head_size(c);
+    pass_rotate(pass, dqkv, true);
     if (weights(pass, PART_Q_NORM) != NULL) {
         const float *raw = w->block[pass->layer].raw;
         size_t raw_stride = query + config_key_width(c);
-        head_norm_backward(dqkv, raw, stride, raw_stride, weights(pass, PART_Q_NORM),
-                           gradient(pass, PART_Q_NORM), c->norm_epsilon, pass->rows, c->heads,
-                           size);
-        head_norm_backward(dqkv + query, raw + query, stride, raw_stride,
-                           weights(pass, PART_K_NORM), gradient(pass, PART_K_NORM), c->norm_epsilon,
-                           pass->rows, kv_heads, size);
+        const Norm of_query = head_norm(pass, PART_Q_NORM), of_key = head_norm(pass, PART_K_NORM);
+        head_norm_backward(&of_query, dqkv, gradient(pass, PART_Q_NORM), raw, stride, raw_stride,
+                           pass->rows, c->heads, size);
+        head_norm_backward(&of_key, dqkv + query, gradient(pass, PART_K_NORM), raw + query, stride,
+                           raw_stride, pass->rows, config_kv_heads(c), size);
     }
 }
 
@@ -257,7 +259,7 @@ static void embedding_half_backward(const Pass *pass, const Batch *batch) {
     }
     float *dplace = gradient(pass, PART_POSITION_EMBEDDING);
     dplace = dplace == NULL ? NULL : dplace + c->first_position * c->width;
-    const EmbeddingRows rows = {batch->id, w->position, batch->segment, pass->rows, c->width};
+    const EmbeddingRows rows = embedding_rows(pass, batch->id, batch->segment);
     embedding_backward(&rows, gradient(pass, PART_TOKEN_EMBEDDING), dplace,
                        gradient(pass, PART_SEGMENT_EMBEDDING), w->dresidual);
 }

@@ -184,7 +184,7 @@ static bool fixed_read(const ConfigSource *source, const ConfigFixed *fixed, Err
     return allowed;
 }
 
-/* Keys of any family that change what is computed. */
+/* Keys that change what is computed, in any family that does not read them. */
 static const ConfigFixed refused[] = {
     {"quantization_config",         {"null"}         },
     {"is_encoder_decoder",          {"false", "null"}},
@@ -210,10 +210,19 @@ static const ConfigFixed refused[] = {
     {"num_kv_shared_layers",        {"0", "null"}    },
 };
 
+static bool reads_key(const ModelFamily *family, const char *name) {
+    for (size_t i = 0; i < family->keys; i++) {
+        if (family->key[i].key != NULL && strcmp(family->key[i].key, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool all_fixed_read(const ConfigSource *source, const ModelFamily *family, Error *err) {
     bool ok = true;
     for (size_t i = 0; i < sizeof refused / sizeof *refused && ok; i++) {
-        ok = fixed_read(source, &refused[i], err);
+        ok = reads_key(family, refused[i].key) || fixed_read(source, &refused[i], err);
     }
     for (size_t i = 0; i < family->fixed_keys && ok; i++) {
         ok = fixed_read(source, &family->fixed[i], err);

@@ -62,8 +62,9 @@ typedef struct ModelConfig {
     size_t first_position; /* row of the position table of a sequence's first token (RoBERTa: 2) */
     float norm_epsilon;
     ActivationKind activation; /* of the feed-forward layers */
-    Rope rope;
-    size_t window; /* of local attention: a row sees this many positions, its own among
+    Rope rope, local_rope; /* local_rope: of local layers; without dimensions they turn as all do */
+    float score_scalar;    /* scores are divided by its root; 0: by that of the head size */
+    size_t window;         /* of local attention: a row sees this many positions, its own among
                                             them; 0: no layer is local */
     uint64_t local[LAYERS_LIMIT / 64]; /* bit l: layer l is local */
     bool parallel;                     /* x += attention(norm1(x)) + feed_forward(norm2(x)) */
@@ -111,6 +112,12 @@ static inline size_t config_window(const ModelConfig *config, size_t layer) {
 static inline const int32_t *config_ends(const ModelConfig *config, size_t *count) {
     *count = config->ends > 0 ? config->ends : config->eos >= 0;
     return config->ends > 0 ? config->end : &config->eos;
+}
+
+/* How the heads of a layer turn. */
+static inline const Rope *config_rope(const ModelConfig *config, size_t layer) {
+    bool own = config_window(config, layer) != 0 && config->local_rope.dimensions != 0;
+    return own ? &config->local_rope : &config->rope;
 }
 
 /* Reads config.json (and generation_config.json where there is one). An id that is not below the

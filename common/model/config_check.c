@@ -65,8 +65,7 @@ static bool sizes_check(const ModelConfig *config, Error *err) {
     return true;
 }
 
-static bool rope_check(const ModelConfig *config, Error *err) {
-    const Rope *rope = &config->rope;
+static bool rope_check(const ModelConfig *config, const Rope *rope, Error *err) {
     if (rope->dimensions == 0) {
         return true;
     }
@@ -109,13 +108,20 @@ static bool window_check(const ModelConfig *config, Error *err) {
 
 bool model_config_check(const ModelConfig *config, Error *err) {
     CHECK(config->family != NULL);
-    if (!sizes_check(config, err) || !rope_check(config, err) || !window_check(config, err)) {
+    if (!sizes_check(config, err) || !rope_check(config, &config->rope, err) ||
+        !rope_check(config, &config->local_rope, err) || !window_check(config, err)) {
         return false;
     }
     if (!(config->norm_epsilon > 0.0f && config->norm_epsilon <= 1.0f)) {
         return error_set(err, ERROR_CONFIG,
                          "the epsilon of the norms is %g; a small number above 0 was expected",
                          (double)config->norm_epsilon);
+    }
+    if (!(config->score_scalar >= 0.0f && config->score_scalar <= 1e30f)) {
+        return error_set(err, ERROR_CONFIG,
+                         "attention's scores are divided by the root of %g; a number above 0 was "
+                         "expected",
+                         (double)config->score_scalar);
     }
     if (config->head == HEAD_LM ? config->labels != 0
                                 : config->labels < 1 || config->labels > LABELS_LIMIT) {

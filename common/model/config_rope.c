@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Rotary positions in config.json. Transformers up to 4 have `rope_theta` (GPT-NeoX: `rotary_emb_base`,
- * `rotary_pct`) and `rope_scaling`, an object or null; version 5 has all in `rope_parameters`.
+ * `rotary_pct`) and `rope_scaling`, an object or null; version 5 has all in `rope_parameters`. Where local
+ * layers turn otherwise (Gemma 3), they have a theta of their own and no scaling in the first form, and
+ * version 5 an object for each kind of layers in `rope_parameters`.
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,11 +14,13 @@
 #include "common/model/family.h"
 
 static const double default_theta = 10000.0;
+static const char of_all[] = "full_attention", of_local[] = "sliding_attention";
 
 typedef struct RopeSource {
     const ConfigSource *source;
     const char *name;    /* of the object */
     const cJSON *object; /* or NULL */
+    const char *top;     /* the key at the top level that it is, or lies in */
 } RopeSource;
 
 static bool number(const cJSON *item, double *value) {
@@ -120,30 +124,28 @@ static bool scaling_read(Rope *rope, const RopeSource *from, size_t context, Err
     return true;
 }
 
-/* What one of the two objects says, with the keys at the top level. */
-static bool rope_of(const ModelConfig *config, const ConfigSource *source, const char *name,
-                    Rope *out, Error *err) {
+/* What one of the objects says, with the keys at the top level, of which `theta` is one. */
+static bool rope_of(const ModelConfig *config, const RopeSource *from, const char *theta,
+                    double initial_theta, Rope *out, Error *err) {
     const RopeKeys *keys = &config->family->rope;
-    RopeSource from = {source, name, json_member(source->json, name)};
-    from.object = cJSON_IsNull(from.object) ? NULL : from.object;
-    if (from.object != NULL && !cJSON_IsObject(from.object)) {
-        return config_refuse(source, name, "an object or null", err);
-    }
     double share = 1.0;
     *out = (Rope){0};
-    if (!members_check(&from, err) ||
-        !shared_number(&from, keys->theta, "rope_theta", default_theta, &out->theta, err) ||
-        !shared_number(&from, keys->share != NULL ? keys->share : "partial_rotary_factor",
+    if (from->object != NULL && !cJSON_IsObject(from->object)) {
+        return config_refuse(from->source, from->top, "an object or null", err);
+    }
+    if (!members_check(from, err) ||
+        !shared_number(from, theta, "rope_theta", initial_theta, &out->theta, err) ||
+        !shared_number(from, keys->share != NULL ? keys->share : "partial_rotary_factor",
                        "partial_rotary_factor", keys->initial_share, &share, err)) {
         return false;
     }
     if (share > 1.0 || (keys->share == NULL && share != 1.0)) {
-        return error_at(err, ERROR_DATA, source->path, 0, 0,
+        return error_at(err, ERROR_DATA, from->source->path, 0, 0,
                         "the part of a head that turns is %g; %s was expected", share,
                         keys->share == NULL ? "1" : "a number up to 1");
     }
     out->dimensions = (size_t)((double)config_head_size(config) * share);
-    return scaling_read(out, &from, config->context, err);
+    return scaling_read(out, from, config->context, err);
 }
 
 static bool rope_same(const Rope *a, const Rope *b) {
@@ -156,24 +158,54 @@ static bool is_object(const cJSON *json, const char *name) {
     return cJSON_IsObject(json_member(json, name));
 }
 
+static const cJSON *member_unless_null(const cJSON *json, const char *name) {
+    const cJSON *item = json_member(json, name);
+    return cJSON_IsNull(item) ? NULL : item;
+}
+
+/* `rope_parameters` by kinds of layers. */
+static bool kinds_read(ModelConfig *config, const ConfigSource *source, Error *err) {
+    const RopeKeys *keys = &config->family->rope;
+    const cJSON *kinds = member_unless_null(source->json, "rope_parameters");
+    for (const cJSON *item = kinds != NULL ? kinds->child : NULL; item != NULL; item = item->next) {
+        if (item->string == NULL ||
+            (strcmp(item->string, of_all) != 0 && strcmp(item->string, of_local) != 0)) {
+            return error_at(err, ERROR_DATA, source->path, 0, 0,
+                            "'rope_parameters' has the entry '%.64s'; \"%s\" and \"%s\" were "
+                            "expected",
+                            item->string != NULL ? item->string : "", of_all, of_local);
+        }
+    }
+    const RopeSource all = {source, of_all, member_unless_null(kinds, of_all), "rope_parameters"};
+    const RopeSource local = {source, of_local, member_unless_null(kinds, of_local),
+                              "rope_parameters"};
+    return rope_of(config, &all, keys->theta, keys->initial_theta, &config->rope, err) &&
+           rope_of(config, &local, keys->local, default_theta, &config->local_rope, err);
+}
+
 bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *err) {
-    if (config->family->rope.theta == NULL) {
+    const RopeKeys *keys = &config->family->rope;
+    if (keys->theta == NULL) {
         return true;
     }
-    bool old = is_object(source->json, "rope_scaling"),
-         new = is_object(source->json, "rope_parameters");
+    double initial = keys->initial_theta > 0.0 ? keys->initial_theta : default_theta;
+    const RopeSource old = {source, "rope_scaling",
+                            member_unless_null(source->json, "rope_scaling"), "rope_scaling"};
+    const RopeSource new = {source, "rope_parameters",
+                            member_unless_null(source->json, "rope_parameters"), "rope_parameters"};
     Rope other = {0};
-    if (!rope_of(config, source, "rope_parameters", &config->rope, err) ||
-        !rope_of(config, source, "rope_scaling", &other, err)) {
+    bool ok = keys->local != NULL ? kinds_read(config, source, err)
+                                  : rope_of(config, &new, keys->theta, initial, &config->rope, err);
+    if (!ok || !rope_of(config, &old, keys->theta, initial, &other, err)) {
         return false;
     }
-    if (old && new && !rope_same(&config->rope, &other)) {
+    if (old.object != NULL && new.object != NULL && !rope_same(&config->rope, &other)) {
         return error_at(
             err, ERROR_DATA, source->path, 0, 0,
             "'rope_scaling' and 'rope_parameters' say different things; one of them was "
             "expected");
     }
-    if (old) {
+    if (old.object != NULL) {
         config->rope = other;
     }
     return true;
@@ -222,7 +254,9 @@ static cJSON *object_put(cJSON *json, const char *key, Error *err) {
 static bool old_write(const ModelConfig *config, double share, cJSON *json, Error *err) {
     const RopeKeys *keys = &config->family->rope;
     if (!config_put(json, keys->theta, real_item(config->rope.theta), err) ||
-        (keys->share != NULL && !config_put(json, keys->share, real_item(share), err))) {
+        (keys->share != NULL && !config_put(json, keys->share, real_item(share), err)) ||
+        (keys->local != NULL &&
+         !config_put(json, keys->local, real_item(config->local_rope.theta), err))) {
         return false;
     }
     if (config->rope.scaling == ROPE_PLAIN) {
@@ -232,10 +266,18 @@ static bool old_write(const ModelConfig *config, double share, cJSON *json, Erro
     return object != NULL && scaling_write(&config->rope, object, err);
 }
 
+static bool rope_write(const Rope *rope, cJSON *object, Error *err) {
+    return object != NULL && scaling_write(rope, object, err) &&
+           config_put(object, "rope_theta", real_item(rope->theta), err);
+}
+
 static bool new_write(const ModelConfig *config, double share, cJSON *json, Error *err) {
     cJSON *object = object_put(json, "rope_parameters", err);
-    return object != NULL && scaling_write(&config->rope, object, err) &&
-           config_put(object, "rope_theta", real_item(config->rope.theta), err) &&
+    if (object == NULL || config->family->rope.local != NULL) {
+        return object != NULL && rope_write(&config->rope, object_put(object, of_all, err), err) &&
+               rope_write(&config->local_rope, object_put(object, of_local, err), err);
+    }
+    return rope_write(&config->rope, object, err) &&
            (config->family->rope.share == NULL ||
             config_put(object, "partial_rotary_factor", real_item(share), err));
 }
@@ -245,6 +287,7 @@ static bool old_complete(const ModelConfig *config, const cJSON *json) {
     const RopeKeys *keys = &config->family->rope;
     return json_member(json, keys->theta) != NULL &&
            (keys->share == NULL || json_member(json, keys->share) != NULL) &&
+           (keys->local == NULL || json_member(json, keys->local) != NULL) &&
            (config->rope.scaling == ROPE_PLAIN || is_object(json, "rope_scaling"));
 }
 
@@ -255,7 +298,8 @@ bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err) {
     ModelConfig said = *config;
     ConfigSource source = {.path = "config.json", .json = json};
     bool same = config->json != NULL && config_rope_read(&said, &source, NULL) &&
-                rope_same(&said.rope, &config->rope);
+                rope_same(&said.rope, &config->rope) &&
+                rope_same(&said.local_rope, &config->local_rope);
     if (same && (old_complete(config, json) || !is_object(json, "rope_parameters"))) {
         return true;
     }

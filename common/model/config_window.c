@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which layers see a window of positions only, as Mistral's and Qwen's config.json say it.
+ * Which layers see a window of positions only, as Mistral's, Qwen's and Gemma's config.json say it.
  */
 #include <string.h>
 
@@ -130,21 +130,52 @@ static bool layer_types_read(ModelConfig *config, const ConfigSource *source, Er
     return true;
 }
 
+static bool layer_types_put(const ModelConfig *config, cJSON *json, Error *err) {
+    const char *kind[LAYERS_LIMIT];
+    for (size_t layer = 0; layer < config->layers; layer++) {
+        kind[layer] = is_local(config, layer) ? sliding : full;
+    }
+    return config_put(json, "layer_types", cJSON_CreateStringArray(kind, (int)config->layers), err);
+}
+
 static bool layer_types_write(const ModelConfig *config, cJSON *json, Error *err) {
     if (says_the_same(config, &config_layer_types_hook, json)) {
         return true;
     }
-    const char *kind[LAYERS_LIMIT];
     size_t first = config->layers;
     for (size_t layer = config->layers; layer-- > 0;) {
-        kind[layer] = is_local(config, layer) ? sliding : full;
         first = is_local(config, layer) ? layer : first;
     }
     return config_put(json, "use_sliding_window", cJSON_CreateBool(has_window(config)), err) &&
            config_put(json, "sliding_window", window_item(config), err) &&
            config_put(json, "max_window_layers", cJSON_CreateNumber((double)first), err) &&
-           config_put(json, "layer_types", cJSON_CreateStringArray(kind, (int)config->layers), err);
+           layer_types_put(config, json, err);
+}
+
+static bool pattern_read(ModelConfig *config, const ConfigSource *source, Error *err) {
+    const cJSON *list = json_member(source->json, "layer_types");
+    size_t pattern = 0;
+    memset(config->local, 0, sizeof config->local);
+    if (!size_read(source, "sliding_window", 1, 4096, &config->window, err) ||
+        !size_read(source, "sliding_window_pattern", 1, 6, &pattern, err)) {
+        return false;
+    }
+    if (list != NULL && !cJSON_IsNull(list)) {
+        return layer_types_list(config, source, list, err);
+    }
+    for (size_t layer = 0; layer < config->layers; layer++) {
+        bool local = pattern == 0 || (layer + 1) % pattern != 0;
+        config->local[layer / 64] |= (uint64_t)local << layer % 64;
+    }
+    return true;
+}
+
+static bool pattern_write(const ModelConfig *config, cJSON *json, Error *err) {
+    return says_the_same(config, &config_pattern_hook, json) ||
+           (config_put(json, "sliding_window", cJSON_CreateNumber((double)config->window), err) &&
+            layer_types_put(config, json, err));
 }
 
 const ConfigHook config_window_hook = {window_read, window_write};
 const ConfigHook config_layer_types_hook = {layer_types_read, layer_types_write};
+const ConfigHook config_pattern_hook = {pattern_read, pattern_write};

@@ -39,6 +39,8 @@ typedef enum Part {
     PART_K_NORM,
     PART_ATTENTION_OUT_WEIGHT, /* H D -> C */
     PART_ATTENTION_OUT_BIAS,
+    PART_NORM1_OUT_WEIGHT, /* [C] of what attention's branch adds to the stream (Gemma 3) */
+    PART_NORM1_OUT_BIAS,
     PART_NORM2_WEIGHT, /* [C] of the feed-forward layer */
     PART_NORM2_BIAS,
     PART_UP_WEIGHT,    /* C -> F; of a gated unit C -> gate | up, this being the gate's tensor */
@@ -47,6 +49,8 @@ typedef enum Part {
     PART_GATED_BIAS,
     PART_DOWN_WEIGHT, /* F -> C */
     PART_DOWN_BIAS,
+    PART_NORM2_OUT_WEIGHT, /* [C] of what the feed-forward layer adds to the stream */
+    PART_NORM2_OUT_BIAS,
     PART_FINAL_NORM_WEIGHT, /* [C] */
     PART_FINAL_NORM_BIAS,
     PART_TRANSFORM_WEIGHT, /* C -> C before the LM head, then activation and norm (BERT) */
@@ -140,6 +144,7 @@ typedef struct BlockOptions {
     bool gated;            /* F units act(gate) * up instead of act(up) (Shazeer 2020) */
     bool bidirectional;    /* an encoder: a row sees its whole sequence */
     bool unscaled;         /* scores are not divided by sqrt(head size) */
+    bool scaled_embedding; /* token embeddings times sqrt(C) */
     ActivationKind pooler; /* its activation */
 } BlockOptions;
 
@@ -170,6 +175,10 @@ typedef struct RopeKeys {
     const char *theta, *share; /* top-level keys; theta NULL: the family has no rotary positions.
                                   share: the part of a head that turns, NULL: all of it */
     double initial_share;
+    double initial_theta; /* 0: 10,000 */
+    const char
+        *local; /* the theta of layers that see a window, which `rope_parameters` then holds by
+                             kinds of layers; NULL: it is that of all */
 } RopeKeys;
 
 /* What config.json says in more than a key and a number. json NULL: nothing is said, a new model. */
@@ -180,8 +189,9 @@ typedef struct ConfigHook {
 } ConfigHook;
 
 /* Layers that see a window: `sliding_window` for all of them (Mistral); and with `use_sliding_window`
- * for those from `max_window_layers` on, or those of `layer_types` (Qwen). */
-extern const ConfigHook config_window_hook, config_layer_types_hook;
+ * for those from `max_window_layers` on, or those of `layer_types` (Qwen); those of `layer_types`, or all
+ * but each `sliding_window_pattern`-th (Gemma 3). */
+extern const ConfigHook config_window_hook, config_layer_types_hook, config_pattern_hook;
 
 /* A key that must have one of these values (JSON texts, NULL-terminated) or be absent; the first is
  * what a new model gets, unless it is null. Anything else is refused: the code does not compute it. */
@@ -217,8 +227,8 @@ typedef struct ModelFamily {
 } ModelFamily;
 
 extern const ModelFamily family_gpt2, family_openai_gpt, family_gpt_neo, family_gpt_neox,
-    family_llama, family_mistral, family_qwen2, family_qwen3, family_bert, family_distilbert,
-    family_roberta;
+    family_llama, family_mistral, family_qwen2, family_qwen3, family_gemma3_text, family_bert,
+    family_distilbert, family_roberta;
 
 /* NULL if no family has this model_type. family_at(i) lists them; NULL past the end. */
 const ModelFamily *family_find(const char *model_type);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "common/kernels/embedding.h"
+#include <math.h>
+
 #include "common/kernels/rotary.h"
 #include "common/model/pass.h"
 
@@ -31,6 +32,13 @@ PassNorm second_norm(const Pass *pass) {
                       a->mean2, a->rstd2};
 }
 
+PassNorm branch_norm(const Pass *pass, uint32_t site) {
+    bool first = site == SITE_ATTENTION_OUT;
+    const BranchActivations *a = &block_of(pass)->branch[first ? 0 : 1];
+    return (PassNorm){first ? PART_NORM1_OUT_WEIGHT : PART_NORM2_OUT_WEIGHT,
+                      first ? PART_NORM1_OUT_BIAS : PART_NORM2_OUT_BIAS, a->out, a->mean, a->rstd};
+}
+
 PassNorm embedding_norm(const Workspace *w) {
     return (PassNorm){PART_EMBEDDING_NORM_WEIGHT, PART_EMBEDDING_NORM_BIAS, w->embedded,
                       w->embedded_mean, w->embedded_rstd};
@@ -57,43 +65,72 @@ static void linear(const Pass *pass, Part part, float *y, const float *x, GemmFi
                    context);
 }
 
-/* y = residual + mask(x W + b): the end of each branch of a block. */
+/* norm(x W + b), in w->normed: a branch of a block that a norm ends. */
+static void linear_normed(const Pass *pass, const float *x, Part weight, Part bias, uint32_t site) {
+    Workspace *w = pass->w;
+    const PassNorm norm = branch_norm(pass, site);
+    MatrixFinish finish = {.bias = weights(pass, bias), .width = w->config.width};
+    linear(pass, weight, block_of(pass)->branch[site == SITE_MLP_OUT].out, x, finish_bias, &finish);
+    pass_norm(pass, &norm, w->normed);
+}
+
+/* y = residual + mask(x W + b), or residual + mask(norm(x W + b)): the end of each branch of a block. */
 static void linear_residual(const Pass *pass, float *y, const float *residual, const float *x,
                             Part weight, Part bias, uint32_t site) {
     Workspace *w = pass->w;
     size_t width = w->config.width;
     MatrixFinish finish = {.bias = weights(pass, bias), .residual = residual, .width = width};
-    if (!pass_drops(w, w->config.dropout_residual)) {
+    bool normed = branch_norm(pass, site).x != NULL;
+    bool drops = pass_drops(w, w->config.dropout_residual);
+    if (!normed && !drops) {
         linear(pass, weight, y, x, finish_bias_residual, &finish);
         return;
     }
-    linear(pass, weight, w->dmasked, x, finish_bias, &finish);
-    w->masks.rate = w->config.dropout_residual;
-    dropout_apply(w->dmasked, w->dmasked, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
-                  width);
-    matrix_add(y, residual, w->dmasked, pass->rows * width);
+    float *branch = normed ? w->normed : w->dmasked;
+    if (normed) {
+        linear_normed(pass, x, weight, bias, site);
+    } else {
+        linear(pass, weight, branch, x, finish_bias, &finish);
+    }
+    if (drops) {
+        w->masks.rate = w->config.dropout_residual;
+        dropout_apply(branch, branch, &w->masks, dropout_site(w, pass->layer, site), pass->rows,
+                      width);
+    }
+    matrix_add(y, residual, branch, pass->rows * width);
+}
+
+Norm head_norm(const Pass *pass, Part weight) {
+    const ModelConfig *c = &pass->w->config;
+    return (Norm){c->family->block.norm, weights(pass, weight), NULL, c->norm_epsilon};
+}
+
+void pass_rotate(const Pass *pass, float *qkv, bool back) {
+    const Workspace *w = pass->w;
+    const ModelConfig *c = &w->config;
+    const Rope *rope = config_rope(c, pass->layer);
+    const float *turn = rope == &c->rope ? w->turn : w->local_turn;
+    if (turn != NULL) {
+        rotary_apply(qkv, config_qkv_width(c), pass->rows, c->heads + config_kv_heads(c),
+                     config_head_size(c), w->position, turn, rope->dimensions / 2, back);
+    }
 }
 
 /* Norm and rotation of queries and keys, in place. */
 static void turn_heads(const Pass *pass) {
-    Workspace *w = pass->w;
-    const ModelConfig *c = &w->config;
+    const ModelConfig *c = &pass->w->config;
     const BlockActivations *a = block_of(pass);
     size_t stride = config_qkv_width(c), query = config_query_width(c);
-    size_t size = config_head_size(c), kv_heads = config_kv_heads(c);
+    size_t size = config_head_size(c);
     if (weights(pass, PART_Q_NORM) != NULL) {
         if (a->raw != NULL) {
             matrix_copy_columns(a->raw, a->qkv, stride, pass->rows, query + config_key_width(c));
         }
-        head_norm_forward(a->qkv, stride, weights(pass, PART_Q_NORM), c->norm_epsilon, pass->rows,
-                          c->heads, size);
-        head_norm_forward(a->qkv + query, stride, weights(pass, PART_K_NORM), c->norm_epsilon,
-                          pass->rows, kv_heads, size);
+        const Norm of_query = head_norm(pass, PART_Q_NORM), of_key = head_norm(pass, PART_K_NORM);
+        head_norm_forward(&of_query, a->qkv, stride, pass->rows, c->heads, size);
+        head_norm_forward(&of_key, a->qkv + query, stride, pass->rows, config_kv_heads(c), size);
     }
-    if (w->turn != NULL) {
-        rotary_apply(a->qkv, stride, pass->rows, c->heads + kv_heads, size, w->position, w->turn,
-                     c->rope.dimensions / 2, false);
-    }
+    pass_rotate(pass, a->qkv, false);
 }
 
 void block_project(const Pass *pass) {
@@ -144,13 +181,18 @@ void block_finish(const Pass *pass, const float *input, const float *attention, 
     PassNorm norm = behind ? first_norm(pass) : second_norm(pass);
     norm.x = c->parallel ? input : a->middle;
     pass_norm(pass, &norm, w->normed);
-    if (again && !behind) {
+    bool ends_in_norm = branch_norm(pass, SITE_MLP_OUT).x != NULL;
+    if (again && !behind && !ends_in_norm) {
         MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS),
                                .width = linear_outputs(c, PART_UP_WEIGHT)};
         linear(pass, PART_UP_WEIGHT, a->up, w->normed, finish_bias, &finish);
         return;
     }
     const float *inside = activate(pass, again || pass->layer >= w->kept);
+    if (again && ends_in_norm) {
+        linear_normed(pass, inside, PART_DOWN_WEIGHT, PART_DOWN_BIAS, SITE_MLP_OUT);
+        return;
+    }
     linear_residual(pass, behind ? a->sum : output, behind ? w->normed : a->middle, inside,
                     PART_DOWN_WEIGHT, PART_DOWN_BIAS, SITE_MLP_OUT);
     if (behind) {
@@ -192,10 +234,22 @@ static const float *place_table(const Pass *pass) {
     return table == NULL ? NULL : table + c->first_position * c->width;
 }
 
+EmbeddingRows embedding_rows(const Pass *pass, const int32_t *id, const uint8_t *segment) {
+    const ModelConfig *c = &pass->w->config;
+    return (EmbeddingRows){
+        .id = id,
+        .position = pass->w->position,
+        .segment = segment,
+        .rows = pass->rows,
+        .width = c->width,
+        .scale = c->family->block.scaled_embedding ? sqrtf((float)c->width) : 0,
+    };
+}
+
 void pass_embed(const Pass *pass, const int32_t *id, const uint8_t *segment) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
-    const EmbeddingRows rows = {id, w->position, segment, pass->rows, c->width};
+    const EmbeddingRows rows = embedding_rows(pass, id, segment);
     float *input = c->layers > 0 ? w->block[0].input : w->last;
     embedding_forward(w->embedded != NULL ? w->embedded : input, &rows,
                       weights(pass, PART_TOKEN_EMBEDDING), place_table(pass),

@@ -7,12 +7,18 @@
 #define RLHF_MODEL_PASS_H
 
 #include "common/kernels/attention.h"
+#include "common/kernels/embedding.h"
 #include "common/kernels/gemm.h"
 #include "common/kernels/matrix.h"
 #include "common/model/family.h"
 #include "common/model/linear.h"
 #include "common/model/model.h"
 #include "common/model/packed.h"
+
+/* Of a branch that ends in a norm: what the norm reads, [N, C], and keeps, [N]; else NULL. */
+typedef struct BranchActivations {
+    float *out, *mean, *rstd;
+} BranchActivations;
 
 /* A block's activations: what backward needs and cannot have from these again by a pointwise pass. Blocks
  * that keep none share one set; of those backward needs only the input, which each has of its own.
@@ -30,6 +36,7 @@ typedef struct BlockActivations {
     float *mean2, *rstd2; /* [N] */
     float *up;            /* [N, U] before the activation; behind it once backward was there */
     float *sum;           /* [N, C] what the last norm of a NORM_BEHIND block reads; else NULL */
+    BranchActivations branch[2]; /* of attention and of the feed-forward layer */
 } BlockActivations;
 
 /* A dense layer between hidden state and head, of the rows of a chunk: a transform before the LM head, a
@@ -65,37 +72,39 @@ struct Workspace {
     AttentionSequence *sequence; /* [S] */
     size_t *group;               /* [S + 1] */
     size_t *live;                /* [N] rows whose hidden state is read, ascending */
-    size_t lives;                /* the last block's second half and what follows know these alone */
+    size_t lives; /* the last block's second half and what follows know these alone */
     Attention attention;
     Dropout masks;
 
     float *embedded; /* [N, C] before the embedding's norm; NULL: there is none */
     float *embedded_mean, *embedded_rstd; /* [N] */
-    BlockActivations *block; /* [L] */
-    size_t kept;             /* blocks from here on keep their activations */
-    float *last;             /* [N, C] the residual stream after the last block */
-    float *mean, *rstd;      /* [N] of the final norm */
-    float *hidden;           /* [N, C] final hidden state, of the live rows */
+    BlockActivations *block;              /* [L] */
+    size_t kept;                          /* blocks from here on keep their activations */
+    float *last;                          /* [N, C] the residual stream after the last block */
+    float *mean, *rstd;                   /* [N] of the final norm */
+    float *hidden;                        /* [N, C] final hidden state, of the live rows */
     float *normed; /* [N, max(C, Q)] what a norm gave: hidden, where it is not in use */
     float *inside; /* [N, F] what the activation gave, where it does not lie over `up`; or NULL */
     float *turn;   /* [positions, rotated dimensions] sines and cosines (rotary.h); or NULL */
+    float *local_turn; /* the same for local layers that turn otherwise; else NULL */
 
     /* gradients in flight; training only */
     float *dresidual; /* [N, max(C, Q)] */
     float *dnarrow;   /* [N, max(C, Q)] */
     float *dmasked;   /* [N, C] NULL without dropout in the configuration */
-    float *dbranch;   /* [N, C] of a parallel block's output; else NULL */
-    float *dwide;     /* [N, max(F, Q + 2 K, Q + C)]; in forward `inside`; the head has it over */
+    float *
+        dbranch; /* [N, C] of a parallel block's output, or of what a branch's norm read; else NULL */
+    float *dwide; /* [N, max(F, Q + 2 K, Q + C)]; in forward `inside`; the head has it over */
 
     /* head */
-    size_t chunk;                         /* rows at a time */
-    size_t *row;                          /* [N] the rows in work, as places among the live ones */
-    size_t *batch_row;                    /* [chunk] a chunk's as rows of the batch */
-    size_t *chosen;                       /* [chunk] those with a target, among the live ones */
-    size_t *place;                        /* [chunk] and in the chunk */
-    int32_t *target;                      /* [chunk] */
-    float *logits;                        /* [chunk, V] */
-    float *gathered;                      /* [chunk, C] */
+    size_t chunk;      /* rows at a time */
+    size_t *row;       /* [N] the rows in work, as places among the live ones */
+    size_t *batch_row; /* [chunk] a chunk's as rows of the batch */
+    size_t *chosen;    /* [chunk] those with a target, among the live ones */
+    size_t *place;     /* [chunk] and in the chunk */
+    int32_t *target;   /* [chunk] */
+    float *logits;     /* [chunk, V] */
+    float *gathered;   /* [chunk, C] */
     HeadLayer transform, pooler;
     float *lse;                           /* [chunk] */
     PerToken value, gradient;             /* [chunk], of the chosen rows */
@@ -124,6 +133,9 @@ typedef struct Pass {
 
 Pass pass_of(const Model *model, Gradients *gradients, Workspace *w, size_t rows);
 
+/* The rows of the embedding's tables that the pass reads. */
+EmbeddingRows embedding_rows(const Pass *pass, const int32_t *id, const uint8_t *segment);
+
 /* A norm of C columns: its parts, what it reads, what forward keeps of it. */
 typedef struct PassNorm {
     Part weight, bias;
@@ -134,9 +146,11 @@ typedef struct PassNorm {
 /* The norms of the block in work, and those around the blocks. */
 PassNorm first_norm(const Pass *pass);
 PassNorm second_norm(const Pass *pass);
+PassNorm branch_norm(const Pass *pass, uint32_t site); /* the one that ends a branch */
 PassNorm final_norm(const Workspace *w);
 PassNorm embedding_norm(const Workspace *w);
 Norm norm_kernel(const Pass *pass, const PassNorm *norm);
+Norm head_norm(const Pass *pass, Part weight); /* PART_Q_NORM, PART_K_NORM */
 void pass_norm(const Pass *pass, const PassNorm *norm, float *y);
 
 /* The steps of a forward pass, which decoding takes too, with an attention of its own:
@@ -161,6 +175,8 @@ bool pass_narrows(const Pass *pass);
 void pass_forward(const Model *model, Workspace *w, const Batch *batch);
 /* The attention of a block, ready for the kernel. */
 const Attention *pass_attention(Workspace *w, size_t layer);
+/* Turns queries and keys of the block in work, or their gradients back. */
+void pass_rotate(const Pass *pass, float *qkv, bool back);
 /* What attention multiplies scores by; 0: the usual. */
 float pass_scale(const ModelConfig *config);
 uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,13 @@ static size_t attention_width(const ModelConfig *c) {
     return largest(config_qkv_width(c), mem_add(config_query_width(c), c->width));
 }
 
+static BranchActivations lay_out_branch(Workspace *w, Part norm, size_t n) {
+    if (!has_part(w, norm)) {
+        return (BranchActivations){0};
+    }
+    return (BranchActivations){floats(w, n, w->config.width), floats(w, n, 1), floats(w, n, 1)};
+}
+
 /* What backward reads of a block, but for the input. */
 static BlockActivations lay_out_block(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
@@ -84,6 +92,8 @@ static BlockActivations lay_out_block(Workspace *w, size_t n) {
         .rstd2 = floats(w, n, 1),
         .up = floats(w, n, linear_outputs(c, PART_UP_WEIGHT)),
         .sum = norms_behind(c) ? floats(w, n, c->width) : NULL,
+        .branch = {lay_out_branch(w, PART_NORM1_OUT_WEIGHT, n),
+                   lay_out_branch(w, PART_NORM2_OUT_WEIGHT, n)},
     };
 }
 
@@ -92,6 +102,7 @@ static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *att
     const ModelConfig *c = &w->config;
     float *wide = floats(w, n, largest(attention_width(c), linear_outputs(c, PART_UP_WEIGHT)));
     float *mean = floats(w, n, 1), *rstd = floats(w, n, 1), *middle = floats(w, n, c->width);
+    BranchActivations branch = lay_out_branch(w, PART_NORM1_OUT_WEIGHT, n);
     return (BlockActivations){
         .input = floats(w, n, c->width),
         .mean1 = mean,
@@ -104,6 +115,7 @@ static BlockActivations lay_out_passing_block(Workspace *w, size_t n, float *att
         .rstd2 = rstd,
         .up = wide,
         .sum = middle,
+        .branch = {branch, branch},
     };
 }
 
@@ -130,7 +142,8 @@ static void lay_out_trunk(Workspace *w, size_t n) {
         w->dresidual = floats(w, n, narrow_width(c));
         w->dnarrow = floats(w, n, narrow_width(c));
         w->dmasked = configured_dropout(c) ? floats(w, n, c->width) : NULL;
-        w->dbranch = c->parallel ? floats(w, n, c->width) : NULL;
+        bool branches = c->parallel || has_part(w, PART_NORM1_OUT_WEIGHT);
+        w->dbranch = branches ? floats(w, n, c->width) : NULL;
     }
     if (has_part(w, PART_EMBEDDING_NORM_WEIGHT)) {
         w->embedded = floats(w, n, c->width);
@@ -209,18 +222,17 @@ static void lay_out_head(Workspace *w, size_t n) {
 }
 
 /* Of as many positions as the batch can have. */
-static void lay_out_turn(Workspace *w) {
-    const Rope *rope = &w->config.rope;
+static float *lay_out_turn(Workspace *w, const Rope *rope) {
     if (rope->dimensions == 0) {
-        return;
+        return NULL;
     }
     size_t positions = least(w->config.context, w->plan.tokens), pairs = rope->dimensions / 2;
-    float *frequency = floats(w, pairs, 1);
-    w->turn = floats(w, positions, rope->dimensions);
-    if (w->turn != NULL) {
+    float *frequency = floats(w, pairs, 1), *turn = floats(w, positions, rope->dimensions);
+    if (turn != NULL) {
         rope_frequencies(rope, frequency);
-        rotary_fill(w->turn, frequency, pairs, positions, 1);
+        rotary_fill(turn, frequency, pairs, positions, 1);
     }
+    return turn;
 }
 
 static void lay_out(Workspace *w) {
@@ -239,7 +251,8 @@ static void lay_out(Workspace *w) {
         .scale = pass_scale(c),
         .scratch = floats(w, (size_t)w->threads, attention_scratch(head_size)),
     };
-    lay_out_turn(w);
+    w->turn = lay_out_turn(w, &c->rope);
+    w->local_turn = lay_out_turn(w, &c->local_rope);
     lay_out_trunk(w, n);
     lay_out_adapter(w, n);
     if (w->plan.trunk) {
@@ -419,6 +432,9 @@ void pass_begin(Workspace *w, const Batch *batch) {
 }
 
 float pass_scale(const ModelConfig *config) {
+    if (config->score_scalar > 0) {
+        return (float)(1 / sqrt((double)config->score_scalar));
+    }
     return config->family->block.unscaled ? 1 : 0;
 }
 

@@ -34,7 +34,8 @@ static void reference(const Norm *norm, double *to, const double *in, size_t n, 
     *scale = 1 / sqrt(square + (double)norm->epsilon);
     bool biased = norm->kind == NORM_LAYER && norm->bias != NULL;
     for (size_t i = 0; i < n; i++) {
-        to[i] = (in[i] - *center) * *scale * norm->weight[i] + (biased ? (double)norm->bias[i] : 0);
+        to[i] = (in[i] - *center) * *scale * ((double)norm_base(norm) + norm->weight[i]) +
+                (biased ? (double)norm->bias[i] : 0);
     }
 }
 
@@ -146,12 +147,13 @@ static void test_norms(void **state) {
     check(&(Norm){NORM_LAYER, weight, NULL, 1e-3f});
     check(&(Norm){NORM_RMS, weight, NULL, 1e-5f});
     check(&(Norm){NORM_RMS, weight, bias, 0.1f}); /* the bias is not read */
+    check(&(Norm){NORM_RMS_OFFSET, weight, NULL, 1e-5f});
 }
 
 /* A norm does not see a scale (but for epsilon), LayerNorm no shift either. */
 static void test_invariance(void **state) {
     (void)state;
-    for (NormKind kind = NORM_LAYER; kind <= NORM_RMS; kind++) {
+    for (NormKind kind = NORM_LAYER; kind <= NORM_RMS_OFFSET; kind++) {
         const Norm norm = {kind, weight, bias, 1e-5f};
         norm_forward(&norm, y, mean, rstd, x, ROWS, WIDTH);
         memset(dx, 0, sizeof dx);
@@ -191,14 +193,13 @@ static void lay_out(float *to, const float *from, size_t stride, size_t n) {
     }
 }
 
-static void check_heads(size_t count, size_t size, int threads, float *dw) {
+static void check_heads(const Norm *norm, size_t count, size_t size, int threads, float *dw) {
     size_t n = count * size, stride = BEFORE + n + BEHIND;
-    const Norm norm = {NORM_RMS, weight, NULL, 1e-6f};
     parallel_init(threads);
     lay_out(heads, start, stride, n);
     lay_out(slope, slope_start, stride, n);
-    head_norm_forward(heads + BEFORE, stride, weight, 1e-6f, TOKENS, count, size);
-    head_norm_backward(slope + BEFORE, start, stride, n, weight, dw, 1e-6f, TOKENS, count, size);
+    head_norm_forward(norm, heads + BEFORE, stride, TOKENS, count, size);
+    head_norm_backward(norm, slope + BEFORE, dw, start, stride, n, TOKENS, count, size);
     double want_dw[WIDTH] = {0}, in[WIDTH], want[WIDTH], center, scale;
     for (size_t t = 0; t < TOKENS; t++) {
         for (size_t i = 0; i < stride; i++) {
@@ -211,12 +212,12 @@ static void check_heads(size_t count, size_t size, int threads, float *dw) {
             for (size_t i = 0; i < size; i++) {
                 in[i] = at[i];
             }
-            reference(&norm, want, in, size, &center, &scale);
+            reference(norm, want, in, size, &center, &scale);
             for (size_t i = 0; i < size; i++) {
                 assert_close_double("head", heads[to + i], want[i], 1e-6, 1e-6);
                 want_dw[i] += g[i] * in[i] * scale;
             }
-            slopes(&norm, want, at, g, size);
+            slopes(norm, want, at, g, size);
             for (size_t i = 0; i < size; i++) {
                 assert_close_double("d head", slope[to + i], want[i], 1e-5, 2e-5);
             }
@@ -230,16 +231,18 @@ static void check_heads(size_t count, size_t size, int threads, float *dw) {
 static void test_heads(void **state) {
     (void)state;
     static const size_t counts[] = {6, 5, 1, 3}, sizes[] = {64, 16, 24, 5};
+    static const NormKind kinds[] = {NORM_RMS, NORM_RMS_OFFSET, NORM_RMS, NORM_RMS_OFFSET};
     fill(start, TOKENS * MOST, 5);
     fill(slope_start, TOKENS * MOST, 6);
     for (size_t i = 0; i < 4; i++) {
+        const Norm norm = {kinds[i], weight, NULL, 1e-6f};
         float dw[3][WIDTH];
         static float kept[sizeof slope / sizeof *slope];
         for (int threads = 1; threads <= 3; threads++) {
             for (size_t c = 0; c < WIDTH; c++) {
                 dw[threads - 1][c] = 1;
             }
-            check_heads(counts[i], sizes[i], threads, dw[threads - 1]);
+            check_heads(&norm, counts[i], sizes[i], threads, dw[threads - 1]);
             assert_memory_equal(dw[threads - 1], dw[0], sizeof dw[0]);
             if (threads > 1) {
                 assert_memory_equal(kept, slope, sizeof slope);
@@ -248,7 +251,7 @@ static void test_heads(void **state) {
         }
         size_t n = counts[i] * sizes[i];
         memcpy(slope, slope_start, sizeof slope_start); /* without a gradient of the weight */
-        head_norm_backward(slope, start, n, n, weight, NULL, 1e-6f, TOKENS, counts[i], sizes[i]);
+        head_norm_backward(&norm, slope, NULL, start, n, n, TOKENS, counts[i], sizes[i]);
         for (size_t t = 0; t < TOKENS; t++) {
             assert_memory_equal(slope + t * n, kept + t * (BEFORE + n + BEHIND) + BEFORE,
                                 n * sizeof *slope);

@@ -119,32 +119,32 @@ static void test_norm_backward(void **state) {
     each(norm_backward_case);
 }
 
-static double rms_loss(const double *in, size_t n) {
+static double rms_loss(const double *in, float base, size_t n) {
     double square = 0, loss = 0;
     for (size_t i = 0; i < n; i++) {
         square += in[i] * in[i] / (double)n;
     }
     for (size_t i = 0; i < n; i++) {
-        loss += y[i] * in[i] / sqrt(square + 1e-5) * w[i];
+        loss += y[i] * in[i] / sqrt(square + 1e-5) * ((double)base + w[i]);
     }
     return loss;
 }
 
-static void rms_case(const RowKernels *row, size_t n) {
+static void rms_base_case(const RowKernels *row, float base, size_t n) {
     double square = 0;
     for (size_t i = 0; i < n; i++) {
         square += (double)x[i] * x[i] / (double)n;
     }
     double rstd = 1 / sqrt(square + 1e-5);
-    float r = row->rms_norm(got, x, w, 1e-5f, n);
+    float r = row->rms_norm(got, x, base, w, 1e-5f, n);
     assert_close_double("rstd", r, rstd, 1e-6, 0);
     assert_true(row->rms(x, 1e-5f, n) == r);
     for (size_t i = 0; i < n; i++) {
-        want[i] = (float)(x[i] * rstd * w[i]);
+        want[i] = (float)(x[i] * rstd * ((double)base + w[i]));
     }
     assert_close(row->name, got, want, n, 1e-6, 1e-7);
     memcpy(more, x, sizeof x);
-    assert_true(row->rms_norm(more, more, w, 1e-5f, n) == r); /* in place */
+    assert_true(row->rms_norm(more, more, base, w, 1e-5f, n) == r); /* in place */
     assert_memory_equal(more, got, n * sizeof *got);
     if (n > 100) {
         return;
@@ -156,18 +156,23 @@ static void rms_case(const RowKernels *row, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const double step = 1e-5;
         in[i] = x[i] + step;
-        double above = rms_loss(in, n);
+        double above = rms_loss(in, base, n);
         in[i] = x[i] - step;
-        want[i] = (float)((above - rms_loss(in, n)) / (2 * step));
+        want[i] = (float)((above - rms_loss(in, base, n)) / (2 * step));
         more_want[i] = 1 + want[i];
         in[i] = x[i];
         got[i] = 1; /* what was there stays */
         more[i] = y[i];
     }
-    row->rms_backward(got, y, x, r, w, n);
+    row->rms_backward(got, y, x, r, base, w, n);
     assert_close(row->name, got, more_want, n, 1e-5, 1e-5);
-    row->rms_backward_in_place(more, x, r, w, n);
+    row->rms_backward_in_place(more, x, r, base, w, n);
     assert_close(row->name, more, want, n, 1e-5, 1e-5);
+}
+
+static void rms_case(const RowKernels *row, size_t n) {
+    rms_base_case(row, 0, n);
+    rms_base_case(row, 1, n);
 }
 
 static void test_rms(void **state) {

@@ -30,18 +30,19 @@ static const struct TinyOptions {
     size_t kv_heads, head_size, inner, window, turning;
     bool biases, parallel, tied;
 } options[TINY_FAMILIES] = {
-    {"gpt2",            "gpt2",       ACTIVATION_GELU_NEW, 0, 0,  128, 0, 0,  true,  false, true },
-    {"gpt1",            "openai-gpt", ACTIVATION_GELU_NEW, 0, 0,  96,  0, 0,  true,  false, true },
-    {"gpt-neo",         "gpt_neo",    ACTIVATION_GELU_NEW, 0, 0,  96,  5, 0,  true,  false, true },
-    {"neox",            "gpt_neox",   ACTIVATION_GELU,     0, 0,  112, 0, 4,  true,  true,  false},
-    {"neox-sequential", "gpt_neox",   ACTIVATION_TANH,     0, 0,  48,  0, 6,  true,  false, false},
-    {"llama",           "llama",      ACTIVATION_SILU,     2, 0,  80,  0, 8,  false, false, false},
-    {"llama-biased",    "llama",      ACTIVATION_SILU,     1, 14, 24,  0, 14, true,  false, true },
-    {"mistral",         "mistral",    ACTIVATION_SILU,     4, 0,  60,  7, 8,  false, false, false},
-    {"qwen3",           "qwen3",      ACTIVATION_SILU,     2, 12, 72,  0, 12, false, false, true },
-    {"bert",            "bert",       ACTIVATION_GELU,     0, 0,  96,  0, 0,  true,  false, true },
-    {"distilbert",      "distilbert", ACTIVATION_GELU,     0, 0,  64,  0, 0,  true,  false, true },
-    {"roberta",         "roberta",    ACTIVATION_GELU,     0, 0,  80,  0, 0,  true,  false, false},
+    {"gpt2",            "gpt2",        ACTIVATION_GELU_NEW, 0, 0,  128, 0, 0,  true,  false, true },
+    {"gpt1",            "openai-gpt",  ACTIVATION_GELU_NEW, 0, 0,  96,  0, 0,  true,  false, true },
+    {"gpt-neo",         "gpt_neo",     ACTIVATION_GELU_NEW, 0, 0,  96,  5, 0,  true,  false, true },
+    {"neox",            "gpt_neox",    ACTIVATION_GELU,     0, 0,  112, 0, 4,  true,  true,  false},
+    {"neox-sequential", "gpt_neox",    ACTIVATION_TANH,     0, 0,  48,  0, 6,  true,  false, false},
+    {"llama",           "llama",       ACTIVATION_SILU,     2, 0,  80,  0, 8,  false, false, false},
+    {"llama-biased",    "llama",       ACTIVATION_SILU,     1, 14, 24,  0, 14, true,  false, true },
+    {"mistral",         "mistral",     ACTIVATION_SILU,     4, 0,  60,  7, 8,  false, false, false},
+    {"qwen3",           "qwen3",       ACTIVATION_SILU,     2, 12, 72,  0, 12, false, false, true },
+    {"gemma3",          "gemma3_text", ACTIVATION_GELU_NEW, 2, 10, 56,  6, 10, true,  false, true },
+    {"bert",            "bert",        ACTIVATION_GELU,     0, 0,  96,  0, 0,  true,  false, true },
+    {"distilbert",      "distilbert",  ACTIVATION_GELU,     0, 0,  64,  0, 0,  true,  false, true },
+    {"roberta",         "roberta",     ACTIVATION_GELU,     0, 0,  80,  0, 0,  true,  false, false},
 };
 
 bool tiny_is_decoder(TinyFamily family) {
@@ -88,8 +89,13 @@ ModelConfig tiny_family(TinyFamily family, size_t layers, HeadKind head) {
     config.inner = o->inner;
     config.parallel = o->parallel;
     config.qkv_bias = config.out_bias = config.inner_bias = o->biases;
-    config.head_norm = family == TINY_QWEN3;
+    config.head_norm = family == TINY_QWEN3 || family == TINY_GEMMA3;
     config.rope = (Rope){.dimensions = o->turning, .theta = 100};
+    if (family == TINY_GEMMA3) {
+        config.inner_bias = false;
+        config.local_rope = (Rope){.dimensions = o->turning, .theta = 10};
+        config.score_scalar = 7;
+    }
     if (family == TINY_LLAMA_BIASED) {
         config.rope.scaling = ROPE_LLAMA3;
         config.rope.factor = 4, config.rope.low = 1, config.rope.high = 4;

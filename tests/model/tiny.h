@@ -24,6 +24,7 @@ typedef enum TinyFamily {
     TINY_LLAMA_BIASED,    /* all biases, scaled rotation, heads wider than the stream */
     TINY_MISTRAL,         /* every layer sees a window */
     TINY_QWEN3,           /* queries and keys are normed */
+    TINY_GEMMA3,          /* norms end the branches; local layers turn faster */
     TINY_DECODERS,
     TINY_BERT = TINY_DECODERS, /* an encoder of pairs */
     TINY_DISTILBERT,
