@@ -10,6 +10,7 @@
 #include "common/base/str.h"
 #include "common/model/adapter.h"
 #include "common/model/adapter_config.h"
+#include "common/model/config_keys.h"
 #include "common/model/safetensors.h"
 #include "common/model/storage.h"
 
@@ -320,6 +321,11 @@ static bool base_load(Model *model, const Model *near, const cJSON *json, const 
     }
     head = head >= 0 ? head : scores ? HEAD_SCORES : HEAD_LM;
     size_t here = scores ? labels_in(file) : 0;
+    if (here > LABELS_LIMIT) {
+        return error_at(err, ERROR_DATA, file->path, 0, 0,
+                        "the score head gives %zu numbers a text, at most %d were expected", here,
+                        LABELS_LIMIT);
+    }
     if (here != 0 && labels != 0 && here != labels) {
         return error_at(err, ERROR_DATA, folder, 0, 0,
                         "the model gives %zu numbers a text, %zu were expected", here, labels);

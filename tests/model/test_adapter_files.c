@@ -371,6 +371,28 @@ static void test_refused_folders(void **state) {
     assert_refused(adapter_with(folder, ""), -1, ERROR_NO_INPUT, "no model folder");
 }
 
+/* A tensor without elements may have any shape; none makes a head that fills the memory. */
+static void test_labels(void **state) {
+    (void)state;
+    Error err = {0};
+    const char *folder = test_folder();
+    size_t shape[] = {(size_t)1 << 40, 0};
+    config_of(folder,
+              "{\"peft_type\": \"LORA\", \"task_type\": \"SEQ_CLS\", \"r\": 2, \"target_modules\": "
+              "[\"c_attn\"], \"base_model_name_or_path\": \"%s\"}",
+              family_folder("gpt2"));
+    SafeTensorsWriter *writer = safetensors_writer_create(&err);
+    assert_ok(writer != NULL, &err);
+    assert_ok(safetensors_writer_add(writer, "base_model.model.score.weight", TENSOR_F32, shape, 2,
+                                     "", &err),
+              &err);
+    assert_ok(
+        safetensors_writer_commit(writer, join(folder, "adapter_model.safetensors"), NULL, &err),
+        &err);
+    safetensors_writer_free(writer);
+    assert_refused(folder, -1, ERROR_DATA, "gives 1099511627776 numbers a text, at most 65536");
+}
+
 /* A file that ends early, at each of many places. */
 static void test_truncated(void **state) {
     (void)state;
@@ -469,6 +491,7 @@ int main(void) {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_refused_keys),
         cmocka_unit_test(test_refused_folders),
+        cmocka_unit_test(test_labels),
         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_wrong_base),
         cmocka_unit_test(test_config_of_another),
