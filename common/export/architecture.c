@@ -39,24 +39,26 @@ static const TensorName fused[] = {
 /* RMSNorm, Q, K and V apart, a gated feed-forward layer. */
 static const TensorName gated[] = {
     EMBEDDING,
-    {PART_NORM1_WEIGHT,         "blk.%zu.attn_norm.weight"  },
-    {PART_QKV_WEIGHT,           "blk.%zu.attn_q.weight"     },
-    {PART_K_WEIGHT,             "blk.%zu.attn_k.weight"     },
-    {PART_V_WEIGHT,             "blk.%zu.attn_v.weight"     },
-    {PART_QKV_BIAS,             "blk.%zu.attn_q.bias"       },
-    {PART_K_BIAS,               "blk.%zu.attn_k.bias"       },
-    {PART_V_BIAS,               "blk.%zu.attn_v.bias"       },
-    {PART_Q_NORM,               "blk.%zu.attn_q_norm.weight"},
-    {PART_K_NORM,               "blk.%zu.attn_k_norm.weight"},
-    {PART_ATTENTION_OUT_WEIGHT, "blk.%zu.attn_output.weight"},
-    {PART_ATTENTION_OUT_BIAS,   "blk.%zu.attn_output.bias"  },
-    {PART_NORM2_WEIGHT,         "blk.%zu.ffn_norm.weight"   },
-    {PART_UP_WEIGHT,            "blk.%zu.ffn_gate.weight"   },
-    {PART_GATED_WEIGHT,         "blk.%zu.ffn_up.weight"     },
-    {PART_UP_BIAS,              "blk.%zu.ffn_gate.bias"     },
-    {PART_GATED_BIAS,           "blk.%zu.ffn_up.bias"       },
-    {PART_DOWN_WEIGHT,          "blk.%zu.ffn_down.weight"   },
-    {PART_DOWN_BIAS,            "blk.%zu.ffn_down.bias"     },
+    {PART_NORM1_WEIGHT,         "blk.%zu.attn_norm.weight"          },
+    {PART_QKV_WEIGHT,           "blk.%zu.attn_q.weight"             },
+    {PART_K_WEIGHT,             "blk.%zu.attn_k.weight"             },
+    {PART_V_WEIGHT,             "blk.%zu.attn_v.weight"             },
+    {PART_QKV_BIAS,             "blk.%zu.attn_q.bias"               },
+    {PART_K_BIAS,               "blk.%zu.attn_k.bias"               },
+    {PART_V_BIAS,               "blk.%zu.attn_v.bias"               },
+    {PART_Q_NORM,               "blk.%zu.attn_q_norm.weight"        },
+    {PART_K_NORM,               "blk.%zu.attn_k_norm.weight"        },
+    {PART_ATTENTION_OUT_WEIGHT, "blk.%zu.attn_output.weight"        },
+    {PART_ATTENTION_OUT_BIAS,   "blk.%zu.attn_output.bias"          },
+    {PART_NORM1_OUT_WEIGHT,     "blk.%zu.post_attention_norm.weight"},
+    {PART_NORM2_WEIGHT,         "blk.%zu.ffn_norm.weight"           },
+    {PART_UP_WEIGHT,            "blk.%zu.ffn_gate.weight"           },
+    {PART_GATED_WEIGHT,         "blk.%zu.ffn_up.weight"             },
+    {PART_UP_BIAS,              "blk.%zu.ffn_gate.bias"             },
+    {PART_GATED_BIAS,           "blk.%zu.ffn_up.bias"               },
+    {PART_DOWN_WEIGHT,          "blk.%zu.ffn_down.weight"           },
+    {PART_DOWN_BIAS,            "blk.%zu.ffn_down.bias"             },
+    {PART_NORM2_OUT_WEIGHT,     "blk.%zu.post_ffw_norm.weight"      },
     FINAL_NORM,
     HEAD,
 };
@@ -75,7 +77,7 @@ static const Architecture architectures[] = {
     {"mistral", "llama", NULL, ACTIVATION_SILU, GATED, .neighbors = true, .rope_table = true},
     {"qwen2", "qwen2", NULL, ACTIVATION_SILU, GATED, .neighbors = false},
     {"qwen3", "qwen3", NULL, ACTIVATION_SILU, GATED, .neighbors = false},
-    {"gemma3_text", .reason = "local layers that turn otherwise, and norms at the ends of branches"},
+    {"gemma3_text", "gemma3", NULL, ACTIVATION_GELU_NEW, GATED, .windows = true},
     {"gpt_neo", .reason = "attention that is not scaled and local in every other layer"},
     {"openai-gpt", .reason = "norms behind the halves of a block"},
     {"bert", .reason = encoder},
@@ -106,6 +108,17 @@ static bool check(const Architecture *architecture, const ModelConfig *config, E
                          "llama.cpp's %s does not read rotary positions scaled as Llama 3's",
                          architecture->name);
     }
+    if (architecture->windows && (config->qkv_bias || config->out_bias)) {
+        return error_set(err, ERROR_DATA, "llama.cpp's %s has no biases of attention",
+                         architecture->name);
+    }
+    if (config->score_scalar > 0 && config->score_scalar != (float)config_head_size(config)) {
+        return error_set(err, ERROR_DATA,
+                         "llama.cpp's %s divides attention's scores by the root of a head's size, "
+                         "%zu; this model by that of %g",
+                         architecture->name, config_head_size(config),
+                         (double)config->score_scalar);
+    }
     if (architecture->neighbors && config->rope.dimensions != config_head_size(config)) {
         return error_set(err, ERROR_DATA,
                          "llama.cpp's %s turns all %zu dimensions of a head, this model %zu",
@@ -126,9 +139,9 @@ const Architecture *architecture_find(const ModelConfig *config, Error *err) {
 }
 
 /* The longest context whose rows see all before them: what llama.cpp computes. */
-static size_t full_context(const ModelConfig *config) {
+static size_t full_context(const Architecture *architecture, const ModelConfig *config) {
     size_t context = config->context;
-    for (size_t layer = 0; layer < config->layers; layer++) {
+    for (size_t layer = 0; layer < config->layers && !architecture->windows; layer++) {
         size_t window = config_window(config, layer);
         context = window != 0 && window < context ? window : context;
     }
@@ -138,7 +151,7 @@ static size_t full_context(const ModelConfig *config) {
 void architecture_put(const Architecture *architecture, const ModelConfig *config,
                       GgufWriter *writer, Str *notes) {
     const Rope *rope = &config->rope;
-    size_t context = full_context(config), head = config_head_size(config);
+    size_t context = full_context(architecture, config), head = config_head_size(config);
     char key[96];
 #define KEY(what) (snprintf(key, sizeof key, "%s." what, architecture->name), key)
     gguf_put_u32(writer, KEY("vocab_size"), (uint32_t)config->vocabulary);
@@ -153,8 +166,8 @@ void architecture_put(const Architecture *architecture, const ModelConfig *confi
         gguf_put_u32(writer, KEY("attention.value_length"), (uint32_t)head);
     }
     gguf_put_f32(writer,
-                 config->family->block.norm == NORM_RMS ? KEY("attention.layer_norm_rms_epsilon")
-                                                        : KEY("attention.layer_norm_epsilon"),
+                 config->family->block.norm == NORM_LAYER ? KEY("attention.layer_norm_epsilon")
+                                                          : KEY("attention.layer_norm_rms_epsilon"),
                  config->norm_epsilon);
     if (architecture->own_head) {
         gguf_put_bool(writer, KEY("use_parallel_residual"), config->parallel);
@@ -166,6 +179,14 @@ void architecture_put(const Architecture *architecture, const ModelConfig *confi
     if (rope->dimensions != 0 && rope->scaling == ROPE_LINEAR) {
         gguf_put_string(writer, KEY("rope.scaling.type"), "linear", 6);
         gguf_put_f32(writer, KEY("rope.scaling.factor"), (float)rope->factor);
+    }
+    if (architecture->windows) {
+        gguf_put_u32(writer, KEY("attention.sliding_window"), (uint32_t)config->window);
+        gguf_put_array(writer, KEY("attention.sliding_window_pattern"), GGUF_I32, config->layers);
+        for (size_t layer = 0; layer < config->layers; layer++) {
+            gguf_item_i32(writer, config_window(config, layer) != 0);
+        }
+        gguf_put_f32(writer, KEY("rope.freq_base_swa"), (float)config->local_rope.theta);
     }
 #undef KEY
     if (context < config->context) {
@@ -194,6 +215,12 @@ static bool is_rotated(Part part) {
            part == PART_K_BIAS;
 }
 
+static bool is_gain(Part part) {
+    return part == PART_NORM1_WEIGHT || part == PART_NORM1_OUT_WEIGHT ||
+           part == PART_NORM2_WEIGHT || part == PART_NORM2_OUT_WEIGHT || part == PART_Q_NORM ||
+           part == PART_K_NORM || part == PART_FINAL_NORM_WEIGHT;
+}
+
 static void describe(const Architecture *architecture, const Model *model, size_t i, Part part,
                      ExportTensor *out) {
     const Parameter *source = &model->parameter[i];
@@ -203,6 +230,9 @@ static void describe(const Architecture *architecture, const Model *model, size_
     out->rows = source->shape[out->transposed ? 1 : 0];
     out->columns = source->rank == 1 ? 1 : source->shape[out->transposed ? 0 : 1];
     out->single = out->vector || part == PART_POSITION_EMBEDDING;
+    if (is_gain(part) && model->config.family->block.norm == NORM_RMS_OFFSET) {
+        out->base = 1;
+    }
     if (architecture->neighbors && is_rotated(part)) {
         out->head_size = config_head_size(&model->config);
     }
@@ -293,7 +323,10 @@ void export_rows(const ExportTensor *tensor, const Model *model, size_t begin, s
         }
         return;
     }
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = 0; r < n && tensor->vector; r++) {
+        out[r] = tensor->base + data[source_row(tensor, begin + r)];
+    }
+    for (size_t r = 0; r < n && !tensor->vector; r++) {
         memcpy(out + r * columns, data + source_row(tensor, begin + r) * columns,
                columns * sizeof *out);
     }

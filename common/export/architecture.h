@@ -34,6 +34,7 @@ typedef struct Architecture {
     bool neighbors;  /* rotary positions turn neighbors */
     bool own_head;   /* output.weight has to be there, also when it is the token embedding */
     bool rope_table; /* reads rope_freqs.weight: factors that divide the frequencies (Llama 3) */
+    bool windows;    /* knows which layers are local, and how their heads turn (Gemma 3) */
 } Architecture;
 
 /* NULL and ERROR_DATA saying why if llama.cpp cannot compute the model. */
@@ -51,6 +52,7 @@ typedef struct ExportTensor {
     bool vector;
     bool single;      /* F32 whatever type is asked for: vectors and positions */
     bool transposed;  /* the source is [columns, rows] */
+    float base;       /* added to what is written: to gains that are kept as differences from 1 */
     size_t head_size; /* rows are put in neighbors' order within heads of this size; 0: not */
 } ExportTensor;
 

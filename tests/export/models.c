@@ -42,6 +42,11 @@ const TestModel test_models[] = {
     {"qwen3", "\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"qwen3\"," GROUPED
      "\"vocab_size\":401,\"head_dim\":32,\"hidden_act\":\"silu\",\"tie_word_embeddings\":false",
      "qwen2.json", NULL, "<|im_end|>"},
+    {"gemma3", "\"architectures\":[\"Gemma3ForCausalLM\"],\"model_type\":\"gemma3_text\"," GROUPED
+     "\"vocab_size\":680,\"head_dim\":32,\"query_pre_attn_scalar\":32,\"sliding_window\":7,"
+     "\"layer_types\":[\"sliding_attention\",\"full_attention\"],\"rope_theta\":500.0,"
+     "\"rope_local_base_freq\":50.0,\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2.5},"
+     "\"tie_word_embeddings\":false", "bpe-bytes.bin", "<s>", "</s>"},
     {"gpt-neox", NEOX "\"rotary_pct\":0.5,\"use_parallel_residual\":true", "neox.json", NULL, "<|endoftext|>"},
     {"gpt-neox-sequential", NEOX "\"use_parallel_residual\":false,\"tie_word_embeddings\":true",
      "neox.json", NULL, "<|endoftext|>"},

@@ -22,7 +22,7 @@ static const GgmlType ggml[] = {GGML_F32, GGML_F16, GGML_BF16, GGML_Q8_0};
 
 typedef struct Name {
     const char *gguf, *ours; /* both with ".weight" or ".bias" behind; '#' is a block's number */
-    char order;              /* 't'ransposed, 'q' or 'k': neighbors, 'h'eads apart, or as it is */
+    char order; /* 't'ransposed, 'q' or 'k': neighbors, 'h'eads apart, '1' added, or as it is */
 } Name;
 
 static const Name gpt2_names[] = {
@@ -54,6 +54,26 @@ static const Name llama_names[] = {
     {"output_norm",       "model.norm",                              0  },
     {"output",            "lm_head",                                 0  },
     {NULL,                NULL,                                      0  },
+};
+
+static const Name gemma_names[] = {
+    {"token_embd",                "model.embed_tokens",                        0  },
+    {"blk.#.attn_norm",           "model.layers.#.input_layernorm",            '1'},
+    {"blk.#.attn_q",              "model.layers.#.self_attn.q_proj",           0  },
+    {"blk.#.attn_k",              "model.layers.#.self_attn.k_proj",           0  },
+    {"blk.#.attn_v",              "model.layers.#.self_attn.v_proj",           0  },
+    {"blk.#.attn_q_norm",         "model.layers.#.self_attn.q_norm",           '1'},
+    {"blk.#.attn_k_norm",         "model.layers.#.self_attn.k_norm",           '1'},
+    {"blk.#.attn_output",         "model.layers.#.self_attn.o_proj",           0  },
+    {"blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm",   '1'},
+    {"blk.#.ffn_norm",            "model.layers.#.pre_feedforward_layernorm",  '1'},
+    {"blk.#.ffn_gate",            "model.layers.#.mlp.gate_proj",              0  },
+    {"blk.#.ffn_up",              "model.layers.#.mlp.up_proj",                0  },
+    {"blk.#.ffn_down",            "model.layers.#.mlp.down_proj",              0  },
+    {"blk.#.post_ffw_norm",       "model.layers.#.post_feedforward_layernorm", '1'},
+    {"output_norm",               "model.norm",                                '1'},
+    {"output",                    "lm_head",                                   0  },
+    {NULL,                        NULL,                                        0  },
 };
 
 static const Name neox_names[] = {
@@ -143,6 +163,7 @@ static void check_tensor(const GgufTensor *got, const SafeTensors *source, const
         char kind = order == 't' && got->rank == 1 ? 0 : order;
         size_t row = i / columns, block = i / 32 * 32;
         double x = want[source_of(kind, config, rows, columns, row, i % columns)], largest = 0;
+        x = order == '1' ? (double)(float)(1 + x) : x;
         for (size_t j = block; got->type == GGML_Q8_0 && j < block + 32; j++) {
             size_t at = source_of(kind, config, rows, columns, row, j % columns);
             largest = fmax(largest, fabs((double)want[at]));
@@ -231,8 +252,11 @@ static void check_file(const char *path, const TestModel *row, const Model *mode
     check_metadata(&file, row, model, tokenizer, type);
     gguf_text(gguf_find(&file, "general.architecture"), &architecture);
     char first = architecture.text[0];
-    bool neox = architecture.n == 7, neighbors = first == 'l';
-    const Name *names = neox ? neox_names : first == 'g' ? gpt2_names : llama_names;
+    bool neox = architecture.n == 7, gemma = architecture.n == 6, neighbors = first == 'l';
+    const Name *names = neox           ? neox_names
+                        : gemma        ? gemma_names
+                        : first == 'g' ? gpt2_names
+                                       : llama_names;
     for (size_t i = 0; i < file.tensors; i++) {
         const GgufTensor *tensor = &file.tensor[i];
         char name[100], order = 0;
