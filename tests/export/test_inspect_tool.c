@@ -87,21 +87,24 @@ static void test_models_told(void **state) {
         const char *name, *family, *architecture, *tensor, *shape;
         double parameters, kv_heads, head_size;
     } want[] = {
-        {"gpt2",          "gpt2",     "gpt2",    "transformer.h.N.attn.c_attn.weight",                 "[64, 192]",
-         403 * 64 + 96 * 64 + 2 * (12 * 64 * 64 + 13 * 64) + 128,                                                                                                                       4, 16},
-        {"llama-grouped", "llama",    "llama",   "model.layers.N.self_attn.k_proj.weight",             "[32, 64]",
+        {"gpt2",          "gpt2",        "gpt2",    "transformer.h.N.attn.c_attn.weight",                 "[64, 192]",
+         403 * 64 + 96 * 64 + 2 * (12 * 64 * 64 + 13 * 64) + 128,                                                                                                                                            4, 16},
+        {"llama-grouped", "llama",       "llama",   "model.layers.N.self_attn.k_proj.weight",             "[32, 64]",
          676 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96 + 2 * 64 + 64 + 32 + 32 + 64) + 64,
-         2,                                                                                                                                                                                16},
-        {"mistral",       "mistral",  "llama",   "model.layers.N.mlp.down_proj.weight",                "[64, 96]",
-         2 * 676 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96 + 2 * 64) + 64,                                                                                                    2, 16},
-        {"qwen2",         "qwen2",    "qwen2",   "model.layers.N.self_attn.q_proj.bias",               "[64]",
-         401 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96 + 2 * 64 + 64 + 32 + 32) + 64,                                                                                         2,
-         16                                                                                                                                                                                  },
-        {"qwen3",         "qwen3",    "qwen3",   "model.layers.N.self_attn.q_proj.weight",             "[128, 64]",
-         2 * 401 * 64 + 2 * (2 * 64 * 128 + 2 * 64 * 64 + 3 * 64 * 96 + 2 * 64 + 2 * 32) + 64,                                                                                          2,
-         32                                                                                                                                                                                  },
-        {"gpt-neox",      "gpt_neox", "gptneox", "gpt_neox.layers.N.attention.query_key_value.weight",
-         "[192, 64]",                                                                                               2 * 416 * 64 + 2 * (4 * 64 * 64 + 2 * 64 * 96 + 9 * 64 + 96) + 128, 4, 16},
+         2,                                                                                                                                                                                                     16},
+        {"mistral",       "mistral",     "llama",   "model.layers.N.mlp.down_proj.weight",                "[64, 96]",
+         2 * 676 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96 + 2 * 64) + 64,                                                                                                                         2, 16},
+        {"qwen2",         "qwen2",       "qwen2",   "model.layers.N.self_attn.q_proj.bias",               "[64]",
+         401 * 64 + 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 96 + 2 * 64 + 64 + 32 + 32) + 64,                                                                                                              2,
+         16                                                                                                                                                                                                       },
+        {"qwen3",         "qwen3",       "qwen3",   "model.layers.N.self_attn.q_proj.weight",             "[128, 64]",
+         2 * 401 * 64 + 2 * (2 * 64 * 128 + 2 * 64 * 64 + 3 * 64 * 96 + 2 * 64 + 2 * 32) + 64,                                                                                                               2,
+         32                                                                                                                                                                                                       },
+        {"gemma3",        "gemma3_text", "gemma3",  "model.layers.N.post_feedforward_layernorm.weight",
+         "[64]",                                                                                                       2 * 680 * 64 + 2 * (2 * 64 * 128 + 2 * 64 * 64 + 3 * 64 * 96 + 4 * 64 + 2 * 32) + 64, 2,
+         32                                                                                                                                                                                                       },
+        {"gpt-neox",      "gpt_neox",    "gptneox", "gpt_neox.layers.N.attention.query_key_value.weight",
+         "[192, 64]",                                                                                                  2 * 416 * 64 + 2 * (4 * 64 * 64 + 2 * 64 * 96 + 9 * 64 + 96) + 128,                   4, 16},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         const TestModel *row = test_models;

@@ -14,8 +14,10 @@ static bool same(const ModelConfig *a, const ModelConfig *b) {
     return a->family == b->family && a->layers == b->layers && a->context == b->context &&
            config_qkv_width(a) == config_qkv_width(b) && a->inner == b->inner &&
            a->window == b->window && memcmp(a->local, b->local, sizeof a->local) == 0 &&
-           memcmp(&a->rope, &b->rope, sizeof a->rope) == 0 && a->activation == b->activation &&
-           a->head == b->head && a->labels == b->labels && a->eos == b->eos;
+           memcmp(&a->rope, &b->rope, sizeof a->rope) == 0 &&
+           memcmp(&a->local_rope, &b->local_rope, sizeof a->local_rope) == 0 &&
+           a->activation == b->activation && a->head == b->head && a->labels == b->labels &&
+           a->eos == b->eos;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

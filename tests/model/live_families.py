@@ -72,6 +72,8 @@ def enlarge(keys):
             value = [[["global", "local"], 2]]
         elif key == "max_window_layers":
             value = 2
+        elif key == "layer_types":
+            value = value * 2
         out[key] = value
     return {"bos_token_id": mint.EOS} | out  # a default beyond the vocabulary is worth a warning
 
