@@ -313,6 +313,11 @@ static void test_frozen(void **state) {
     Error err = {0};
     init(&world, false, (const char *const[]){"ppo.critic_warmup=1", NULL});
     assert_ok(model_copy(&before, &world.reference, &err), &err);
+    const int32_t id[] = {1, 2, 3, 2};
+    const RewardItem item = {
+        .prompt = id, .prompt_count = 2, .completion = id + 2, .completion_count = 2};
+    double score[2];
+    assert_ok(reward_score(world.source, &item, 1, &score[0], &err), &err);
     world_step(&world, 0, &metrics);
     size_t bytes = before.count * sizeof(float);
     assert_memory_equal(world.policy.data, before.data, bytes); /* the critic warms up alone */
@@ -320,6 +325,8 @@ static void test_frozen(void **state) {
     world_step(&world, 1, &metrics);
     assert_memory_equal(world.reference.data, before.data, bytes);
     assert_memory_not_equal(world.policy.data, before.data, bytes);
+    assert_ok(reward_score(world.source, &item, 1, &score[1], &err), &err);
+    assert_memory_equal(&score[0], &score[1], sizeof score[0]);
     model_done(&before);
     world_done(&world);
 }

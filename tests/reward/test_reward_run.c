@@ -3,6 +3,7 @@
  * The program: a run and its files, resuming, classifiers and regressors, bad input.
  */
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
@@ -50,8 +51,23 @@ static void assert_same_file(const char *a, const char *b, const char *name) {
     free(second);
 }
 
+/* The epochs that a run had seen after step 3. */
+static double epochs_at_checkpoint(const char *folder) {
+    Error err = {0};
+    Str text = {0};
+    double epochs = 0;
+    char *path = file_join(folder, "metrics.jsonl", &err);
+    assert_ok(file_read(path, 1 << 20, &text, &err), &err);
+    const char *line = strstr(str_text(&text), "\"step\":3,");
+    assert_non_null(line);
+    assert_int_equal(sscanf(strstr(line, "\"train/epoch\":"), "\"train/epoch\":%lf", &epochs), 1);
+    str_done(&text);
+    free(path);
+    return epochs;
+}
+
 /* A run that was stopped after its checkpoint at step 3, and one that was not: the same bytes. */
-static void resume_equals(const char *const *settings) {
+static void resume_equals(const char *const *settings, bool epoch_ends) {
     const char *folder = test_folder(), *path = write_rankings(folder, 2);
     char whole[700], part[700], command[4096];
     snprintf(whole, sizeof whole, "%s/whole", folder);
@@ -69,6 +85,8 @@ static void resume_equals(const char *const *settings) {
         more[n++] = *settings++;
     }
     run_ok(more);
+    double epochs = epochs_at_checkpoint(whole);
+    assert_true((epochs == floor(epochs)) == epoch_ends);
     snprintf(command, sizeof command,
              "cp -r '%s' '%s' && cd '%s' && rm -r model report.md && "
              "find checkpoints -mindepth 1 -maxdepth 1 ! -name step-00000003 -exec rm -r {} +",
@@ -88,9 +106,11 @@ static void resume_equals(const char *const *settings) {
 static void test_resume(void **state) {
     (void)state;
     const char *const plain[] = {"train.dropout=0.1", "checkpoint.best=null", NULL};
-    resume_equals(plain);
+    resume_equals(plain, true);
     const char *const average[] = {"train.ema=0.9", "checkpoint.best=null", NULL};
-    resume_equals(average);
+    resume_equals(average, true);
+    const char *const inside[] = {"train.batch=5", "checkpoint.best=null", NULL};
+    resume_equals(inside, false);
 }
 
 static void test_files(void **state) {
