@@ -37,6 +37,7 @@ CASES = [
     ("mistral", dict(target_modules=["k_proj", "gate_proj", "down_proj"]), 0),
     ("qwen2", dict(target_modules=["q_proj", "o_proj", "up_proj"]), 0),
     ("qwen3", dict(target_modules="all-linear"), 1),
+    ("gemma3", dict(target_modules="all-linear"), 0),
 ]
 messages = []
 
