@@ -26,13 +26,21 @@ static bool is_zero(const float *x, size_t n) {
     return true;
 }
 
+/* Of a compact base, which is never changed: that it is the same one, or made of the same weights. */
+static bool same_values(const Model *a, const Parameter *left, const Model *b,
+                        const Parameter *right) {
+    return left->held != COMPACT_NONE
+               ? memcmp(left->digest, right->digest, sizeof left->digest) == 0
+               : memcmp(parameter_data(a, left), parameter_data(b, right),
+                        right->count * sizeof(float)) == 0;
+}
+
 /* Whether what both models have is the same, and an adapter that only the first has does nothing yet. */
 static bool same_weights(const Model *a, const Model *b) {
     for (size_t i = 0; i < b->parameters; i++) {
         const Parameter *right = &b->parameter[i], *left = model_find(a, right->name);
-        if (left == NULL || left->count != right->count ||
-            memcmp(parameter_data(a, left), parameter_data(b, right),
-                   right->count * sizeof(float)) != 0) {
+        if (left == NULL || left->count != right->count || left->held != right->held ||
+            !same_values(a, left, b, right)) {
             return false;
         }
     }

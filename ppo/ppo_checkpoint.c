@@ -12,7 +12,7 @@ static void copy_weights(Model *to, const Model *from) {
     for (size_t i = 0; i < to->parameters; i++) {
         Parameter *parameter = &to->parameter[i];
         const Parameter *source = model_find(from, parameter->name);
-        if (source != NULL) {
+        if (source != NULL && source->held == COMPACT_NONE) {
             CHECK(source->count == parameter->count);
             const float *values = parameter_data(from, source);
             float *place = parameter_data(to, parameter);

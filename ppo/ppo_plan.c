@@ -86,10 +86,6 @@ bool ppo_sizes(const PpoParts *parts, PpoSizes *sizes, Error *err) {
     return true;
 }
 
-static size_t weights(const Model *model) {
-    return model_held(model) * sizeof(float);
-}
-
 bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     PpoSizes sizes;
     if (!ppo_sizes(parts, &sizes, err)) {
@@ -109,8 +105,9 @@ bool ppo_plan(const PpoParts *parts, Str *plan, Error *err) {
     size_t rollouts = rollout_bytes(sizes.batch, sizes.per_group, sizes.max_tokens) +
                       rollout_bytes(sizes.trials, 1, sizes.max_tokens);
     size_t reward = parts->source->work, judge = parts->judge == NULL ? 0 : parts->judge->work;
-    size_t models = weights(parts->policy) + weights(parts->reference) + parts->source->weights +
-                    (parts->critic == NULL ? 0 : weights(parts->critic)) +
+    size_t models = model_bytes(parts->policy) + model_bytes(parts->reference) +
+                    parts->source->weights +
+                    (parts->critic == NULL ? 0 : model_bytes(parts->critic)) +
                     (parts->judge == NULL ? 0 : parts->judge->weights);
     stage_plan_line(plan, "prompts", "%zu to train on, %zu held out, longest %zu tokens",
                     parts->prompts, parts->held_outs, sizes.longest_prompt);

@@ -79,7 +79,7 @@ static bool refuse_encoder(const char *what, const char *folder, Error *err) {
 static bool describe_model(const char *what, const char *folder, const Model *model, Log *log) {
     log_info(log, "%s: %s, %zu layers, width %zu, vocabulary %zu, context %zu, %.2f M parameters",
              what, folder, model->config.layers, model->config.width, model->config.vocabulary,
-             model->config.context, (double)model->count / 1e6);
+             model->config.context, (double)model_weights(model) / 1e6);
     return true;
 }
 
@@ -159,10 +159,12 @@ static bool critic_of_policy(PpoInputs *inputs, const Settings *settings, Error 
  * model gets one where the policy has a new one. */
 static bool open_critic(PpoInputs *inputs, const Settings *settings, const char *folder,
                         bool *fresh, Error *err) {
-    return model_load_beside(&inputs->critic, &inputs->policy, folder, HEAD_SCORES, 1, fresh,
-                             err) &&
-           (settings->lora.rank == 0 || inputs->critic.config.adapter.rank > 0 ||
-            stage_adapt(settings, &inputs->critic, folder, err));
+    Model *critic = &inputs->critic;
+    if (settings->lora.rank == 0 || adapter_is_folder(folder)) {
+        return model_load_beside(critic, &inputs->policy, folder, HEAD_SCORES, 1, fresh, err);
+    }
+    return model_load_compact(critic, folder, inputs->policy.held, HEAD_SCORES, 1, fresh, err) &&
+           stage_adapt(settings, critic, folder, err);
 }
 
 static bool load_critic(PpoInputs *inputs, const PpoConfig *config, Log *log, Error *err) {

@@ -83,7 +83,7 @@ void reward_pass_close(RewardPass *pass) {
 }
 
 size_t reward_pass_weights(const RewardPass *pass) {
-    return model_held(&pass->model) * sizeof(float);
+    return model_bytes(&pass->model);
 }
 
 size_t reward_pass_work(const RewardPass *pass) {

@@ -315,7 +315,7 @@ bool reward_allocate(Reward *reward, Error *err) {
 
 bool reward_plan(const Reward *reward, Str *plan, Error *err) {
     const Settings *settings = &reward->config->settings;
-    size_t weights = model_held(&reward->model) * sizeof(float);
+    size_t weights = model_bytes(&reward->model);
     size_t optimizer = optimizer_bytes(&reward->model);
     WorkspacePlan workspace = stage_training_plan(settings, reward->rows);
     size_t pass = reward_pass_bytes(&reward->model.config, &workspace, reward->most_texts);

@@ -234,7 +234,7 @@ bool sft_plan(const Sft *sft, Str *plan, Error *err) {
     const Settings *settings = &sft->config->settings;
     WorkspacePlan workspace = stage_training_plan(settings, sft->rows);
     GeneratorPlan generator = generator_plan(sft);
-    size_t weights = model_held(&sft->model) * sizeof(float);
+    size_t weights = model_bytes(&sft->model);
     size_t optimizer = optimizer_bytes(&sft->model);
     size_t pass = workspace_bytes(&sft->model.config, &workspace);
     size_t sampling =

@@ -229,7 +229,7 @@ static bool open_model(Inspection *in, const char *path, Model *model, Error *er
     if (!model_config_read(&config, path, err)) {
         return false;
     }
-    bool ok = parameters_layout(model, &config, err);
+    bool ok = parameters_layout(model, &config, COMPACT_NONE, err);
     model_config_done(&config);
     return ok;
 }

@@ -13,6 +13,8 @@
 
 enum { LARGEST_CODE = 127 };
 
+const char *const compact_type_name[] = {"f32", "bf16", "int8", NULL};
+
 static uint32_t bits_of(float x) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);

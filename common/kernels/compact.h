@@ -26,6 +26,9 @@ enum { COMPACT_BLOCK = 32 };
 
 typedef enum CompactType { COMPACT_NONE, COMPACT_BF16, COMPACT_INT8 } CompactType;
 
+/* "f32", "bf16", "int8", NULL */
+extern const char *const compact_type_name[];
+
 /* A block along a row. Of the last one of a row codes may be behind the row's end; they are 0. */
 typedef struct CompactBlock {
     uint16_t scale; /* the upper half of the float */

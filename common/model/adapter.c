@@ -354,7 +354,7 @@ void adapter_merged(const Model *model, Part part, size_t layer, float *out) {
         size_t index = family_index(&model->config, p, layer);
         if (index != SIZE_MAX) {
             const Parameter *parameter = &model->parameter[index];
-            memcpy(out, parameter_data(model, parameter), parameter->count * sizeof *out);
+            parameter_read(model, parameter, out);
             add_adapter(model, p, layer, out);
             out += parameter->count;
         }

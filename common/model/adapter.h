@@ -51,7 +51,8 @@ bool model_adapt(Model *model, const AdapterConfig *adapter, uint64_t seed, Erro
  * model's adapters in it: W + s B A. */
 void adapter_merged(const Model *model, Part part, size_t layer, float *out);
 
-/* Adds the adapter to the base and takes it off. The data must be the model's own. */
+/* Adds the adapter to the base and takes it off. The data must be the model's own, and floats
+ * (model_widen). */
 void model_merge_adapter(Model *model);
 
 /* For the layout of parameters: name, shape and block of parameter i, an A or a B; and its first values:

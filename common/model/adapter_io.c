@@ -66,8 +66,7 @@ static bool fingerprint(const Model *model, char out[HASH_TEXT], Error *err) {
         int layer;
         TensorScope scope = family_row(&model->config, i, &layer)->scope;
         if (scope != SCOPE_LM_HEAD && scope != SCOPE_SCORE_HEAD) {
-            const Parameter *parameter = &model->parameter[i];
-            hash_hex(parameter_data(model, parameter), parameter->count * sizeof(float), out);
+            storage_digest(model, i, out);
             str_append(&digests, out);
         }
     }
@@ -91,7 +90,11 @@ static bool base_write(const Model *model, const char *folder, Error *err) {
         } else {
             json_put_string(&text, model->base, strlen(model->base));
         }
-        str_appendf(&text, ",\n  \"weights_xxh3_128\": \"%s\"\n}\n", hash);
+        str_appendf(&text, ",\n  \"weights_xxh3_128\": \"%s\"", hash);
+        if (model->held != COMPACT_NONE) {
+            str_appendf(&text, ",\n  \"held\": \"%s\"", compact_type_name[model->held]);
+        }
+        str_append(&text, "\n}\n");
         ok = str_ok(&text, err) && file_write(path, text.data, text.size, err);
     }
     str_done(&text);
@@ -289,10 +292,10 @@ static size_t labels_in(const SafeTensors *file) {
 }
 
 /* The base as the model wants it: of `near` on the same base its weights, else those of the folder. */
-static bool base_take(Model *model, const Model *near, const char *base, int head, size_t labels,
-                      bool *fresh, Error *err) {
+static bool base_take(Model *model, const Model *near, const char *base, CompactType held, int head,
+                      size_t labels, bool *fresh, Error *err) {
     if (near == NULL || near->base == NULL || strcmp(near->base, base) != 0) {
-        return model_load(model, base, head, labels, fresh, err);
+        return model_load_compact(model, base, held, head, labels, fresh, err);
     }
     ModelConfig config;
     if (!model_config_copy(&config, &near->config, err)) {
@@ -307,8 +310,8 @@ static bool base_take(Model *model, const Model *near, const char *base, int hea
 }
 
 static bool base_load(Model *model, const Model *near, const cJSON *json, const SafeTensors *file,
-                      const char *folder, const char *base, int head, size_t labels, bool *fresh,
-                      Error *err) {
+                      const char *folder, const char *base, CompactType held, int head,
+                      size_t labels, bool *fresh, Error *err) {
     bool scores = adapter_json_scores(json);
     if (adapter_is_folder(base)) {
         return error_at(err, ERROR_DATA, base, 0, 0,
@@ -330,11 +333,11 @@ static bool base_load(Model *model, const Model *near, const cJSON *json, const 
         return error_at(err, ERROR_DATA, folder, 0, 0,
                         "the model gives %zu numbers a text, %zu were expected", here, labels);
     }
-    return base_take(model, near, base, head, here != 0 ? here : labels, fresh, err);
+    return base_take(model, near, base, held, head, here != 0 ? here : labels, fresh, err);
 }
 
-bool adapter_load(Model *model, const char *folder, const char *base, const Model *near, int head,
-                  size_t labels, bool *fresh_head, Error *err) {
+bool adapter_load(Model *model, const char *folder, const char *base, const Model *near,
+                  CompactType held, int head, size_t labels, bool *fresh_head, Error *err) {
     *model = (Model){0};
     SafeTensors file = {0};
     AdapterConfig adapter;
@@ -348,7 +351,7 @@ bool adapter_load(Model *model, const char *folder, const char *base, const Mode
     }
     bool opened = at != NULL && weights_open(&file, folder, err);
     bool ok = opened &&
-              base_load(model, near, json, &file, folder, at, head, labels, &fresh, err) &&
+              base_load(model, near, json, &file, folder, at, held, head, labels, &fresh, err) &&
               config_adopt(model, folder, err) && base_check(model, folder, at, err) &&
               adapter_json_parse(json, folder, &model->config, &adapter, err) &&
               model_adapt(model, &adapter, 0, err) && own_read(model, &file, &fresh, err);
@@ -373,7 +376,8 @@ bool adapter_load(Model *model, const char *folder, const char *base, const Mode
 bool model_load_beside(Model *model, const Model *near, const char *folder, int head, size_t labels,
                        bool *fresh_head, Error *err) {
     return adapter_is_folder(folder)
-               ? adapter_load(model, folder, NULL, near, head, labels, fresh_head, err)
+               ? adapter_load(model, folder, NULL, near, near != NULL ? near->held : COMPACT_NONE,
+                              head, labels, fresh_head, err)
                : model_load(model, folder, head, labels, fresh_head, err);
 }
 

@@ -19,11 +19,12 @@ bool adapter_is_folder(const char *folder);
  * folder. Release with free; NULL and ERROR_NO_INPUT when it is not there. */
 char *adapter_base_folder(const char *folder, Error *err);
 
-/* As model_load. base: folder of the base, or NULL: the one that the adapter names. near: a model on the
- * same base lends it (model_share), on another base or NULL: the base is read. */
-bool adapter_load(Model *model, const char *folder, const char *base, const Model *near, int head,
-                  size_t labels, bool *fresh_head, Error *err);
-/* As model_load; of an adapter on the base of `near`, which then must live longer, the base is not read. */
+/* As model_load_compact. base: folder of the base, or NULL: the one that the adapter names. near: a model on
+ * the same base lends it as it is held (model_share), on another base or NULL: the base is read. */
+bool adapter_load(Model *model, const char *folder, const char *base, const Model *near,
+                  CompactType held, int head, size_t labels, bool *fresh_head, Error *err);
+/* As model_load; of an adapter on the base of `near`, which then must live longer, the base is not read.
+ * Another base is held as that of near. near may be NULL. */
 bool model_load_beside(Model *model, const Model *near, const char *folder, int head, size_t labels,
                        bool *fresh_head, Error *err);
 /* As model_reload, for a model with an adapter: everything that is its own. */

@@ -249,11 +249,12 @@ EmbeddingRows embedding_rows(const Pass *pass, const int32_t *id, const uint8_t 
 void pass_embed(const Pass *pass, const int32_t *id, const uint8_t *segment) {
     Workspace *w = pass->w;
     const ModelConfig *c = &w->config;
-    const EmbeddingRows rows = embedding_rows(pass, id, segment);
+    const LinearMatrix token = linear_matrix(pass->model, PART_TOKEN_EMBEDDING, 0);
+    EmbeddingRows rows = embedding_rows(pass, id, segment);
+    rows.compact = token.compact;
     float *input = c->layers > 0 ? w->block[0].input : w->last;
-    embedding_forward(w->embedded != NULL ? w->embedded : input, &rows,
-                      weights(pass, PART_TOKEN_EMBEDDING), place_table(pass),
-                      weights(pass, PART_SEGMENT_EMBEDDING));
+    embedding_forward(w->embedded != NULL ? w->embedded : input, &rows, token.weight,
+                      place_table(pass), weights(pass, PART_SEGMENT_EMBEDDING));
     if (w->embedded != NULL) {
         const PassNorm norm = embedding_norm(w);
         pass_norm(pass, &norm, input);

@@ -45,6 +45,7 @@ static const float *lm_input(const Model *model, Workspace *w, size_t m) {
 static void logits_forward(const Model *model, Workspace *w, size_t m, bool entropy, bool correct) {
     const ModelConfig *c = &w->config;
     Part head = lm_head_part(c);
+    const LinearMatrix matrix = linear_matrix(model, head, 0);
     const MatrixFinish finish = {.bias = part_weights(model, w, PART_LM_BIAS, 0),
                                  .width = c->vocabulary};
     product_run(&(Product){
@@ -56,8 +57,9 @@ static void logits_forward(const Model *model, Workspace *w, size_t m, bool entr
         .alpha = 1 / w->temperature,
         .a = lm_input(model, w, m),
         .lda = c->width,
-        .b = part_weights(model, w, head, 0),
+        .b = matrix.weight,
         .ldb = c->width,
+        .compact = matrix.compact,
         .packed = packed_part(w->packed, head, 0, PACK_HEAD_FORWARD),
         .c = w->logits,
         .ldc = c->vocabulary,
@@ -96,6 +98,7 @@ static void logits_backward(const Model *model, Gradients *gradients, Workspace 
     const ModelConfig *c = &w->config;
     float scale = 1 / w->temperature;
     Part head = lm_head_part(c);
+    const LinearMatrix matrix = linear_matrix(model, head, 0);
     logprob_backward(w->logits, w->lse, w->value.entropy, w->gradient.logprob,
                      entropy ? w->gradient.entropy : NULL, w->target, m, c->vocabulary);
     bool transformed = w->transform.inner != NULL;
@@ -116,8 +119,9 @@ static void logits_backward(const Model *model, Gradients *gradients, Workspace 
         .alpha = scale,
         .a = w->logits,
         .lda = c->vocabulary,
-        .b = part_weights(model, w, head, 0),
+        .b = matrix.weight,
         .ldb = c->width,
+        .compact = matrix.compact,
         .packed = packed_part(w->packed, head, 0, PACK_HEAD_BACKWARD),
         .c = transformed ? w->transform.d : w->gathered,
         .ldc = c->width,

@@ -33,21 +33,21 @@ bool linear_is_in_out(const ModelConfig *config, Part part) {
     return !head && config->family->block.linear == LINEAR_IN_OUT;
 }
 
-/* A layer's matrix as it is stored. */
-typedef struct Linear {
-    const float *weight;
-    bool in_out;
-    size_t in, out, columns;
-} Linear;
-
-static Linear linear_of(const Model *model, Part part, size_t layer) {
+LinearMatrix linear_matrix(const Model *model, Part part, size_t layer) {
     const ModelConfig *config = &model->config;
     size_t index = family_index(config, part, layer);
     CHECK(index != SIZE_MAX);
     size_t in = linear_inputs(config, part), out = linear_outputs(config, part);
     bool in_out = linear_is_in_out(config, part);
-    return (Linear){parameter_data(model, &model->parameter[index]), in_out, in, out,
-                    in_out ? out : in};
+    LinearMatrix l = {.in_out = in_out, .in = in, .out = out, .columns = in_out ? out : in};
+    const Parameter *parameter = &model->parameter[index];
+    if (parameter->held == COMPACT_NONE) {
+        l.weight = parameter_data(model, parameter);
+    } else {
+        l.compact = parameter_compact(model, parameter);
+        l.compact.rows = in_out ? in : out; /* with what lies behind it */
+    }
+    return l;
 }
 
 bool linear_has_adapter(const LinearLayers *layers, Part part) {
@@ -68,7 +68,7 @@ void linear_adapter_gradient(const LinearLayers *layers, Part part, size_t layer
 
 void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigned which, float *y,
                     const float *x, size_t rows, GemmFinish *finish, const MatrixFinish *context) {
-    Linear l = linear_of(layers->model, part, layer);
+    LinearMatrix l = linear_matrix(layers->model, part, layer);
     bool back = which == PACK_BACKWARD, adapted = linear_has_adapter(layers, part);
     if (adapted) { /* first, so that the product's end sees the sum */
         const AdapterProduct product = adapter_product(layers, part, layer, rows);
@@ -86,6 +86,7 @@ void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigne
         .lda = back ? l.out : l.in,
         .b = l.weight,
         .ldb = l.columns,
+        .compact = l.compact,
         .packed = packed_part(layers->packed, part, layer, which),
         .c = y,
         .ldc = back ? l.in : l.out,
@@ -96,7 +97,7 @@ void linear_product(const LinearLayers *layers, Part part, size_t layer, unsigne
 
 void linear_weight_gradient(const LinearLayers *layers, Part part, size_t layer, float *dweight,
                             const float *x, const float *dy, size_t rows) {
-    Linear l = linear_of(layers->model, part, layer);
+    LinearMatrix l = linear_matrix(layers->model, part, layer);
     product_run(&(Product){
         .type = layers->type,
         .ta = TRANSPOSED,

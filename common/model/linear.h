@@ -17,6 +17,16 @@ typedef struct LinearLayers {
     const AdapterPass *adapter; /* of a model with an adapter that is not packed in, or NULL */
 } LinearLayers;
 
+/* A layer's matrix as it is stored: floats, or compact. */
+typedef struct LinearMatrix {
+    const float *weight; /* NULL: compact */
+    CompactMatrix compact;
+    bool in_out;
+    size_t in, out, columns;
+} LinearMatrix;
+
+LinearMatrix linear_matrix(const Model *model, Part part, size_t layer);
+
 /* Columns of x and of y. Parts behind a part (K and V behind Q, what a gate multiplies behind the gate) are
  * one matrix with it. */
 size_t linear_inputs(const ModelConfig *config, Part part);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/model/family.h"
+#include "common/model/storage.h"
 
 enum { HEADER = 7, HEADER_BYTES = 28, MAGIC = 0x616b3432 };
 
@@ -145,6 +146,28 @@ static void rows_read(float *out, const unsigned char *data, size_t rows, size_t
     }
 }
 
+/* A parameter of n floats. */
+static bool parameter_fill(Model *model, size_t i, const Piece *piece, const unsigned char *data,
+                           size_t n, const char *path, Error *err) {
+    const Parameter *parameter = &model->parameter[i];
+    float *values = mem_alloc_aligned(n, sizeof *values, err);
+    if (values == NULL) {
+        return false;
+    }
+    rows_read(values, data, parameter->shape[0], n / parameter->shape[0],
+              piece->pairs ? config_head_size(&model->config) : 1, piece->pairs);
+    size_t k = 0;
+    while (k < n && isfinite(values[k])) {
+        k++;
+    }
+    bool ok = k == n ? storage_hold(model, i, values, err)
+                     : error_at(err, ERROR_DATA, path, 0, 0,
+                                "'%s' holds %s at element %zu of %zu; the checkpoint is spoiled",
+                                parameter->name, isnan(values[k]) ? "NaN" : "infinity", k, n);
+    free(values);
+    return ok;
+}
+
 static bool piece_read(Model *model, const Piece *piece, const unsigned char *data,
                        const char *path, Error *err) {
     const ModelConfig *config = &model->config;
@@ -154,16 +177,8 @@ static bool piece_read(Model *model, const Piece *piece, const unsigned char *da
         if (i == SIZE_MAX) {
             return true; /* an LM head that the model wanted does not have */
         }
-        const Parameter *parameter = &model->parameter[i];
-        float *out = parameter_data(model, parameter);
-        rows_read(out, data, parameter->shape[0], n / parameter->shape[0],
-                  piece->pairs ? config_head_size(config) : 1, piece->pairs);
-        for (size_t k = 0; k < n; k++) {
-            if (!isfinite(out[k])) {
-                return error_at(err, ERROR_DATA, path, 0, 0,
-                                "'%s' holds %s at element %zu of %zu; the checkpoint is spoiled",
-                                parameter->name, isnan(out[k]) ? "NaN" : "infinity", k, n);
-            }
+        if (!parameter_fill(model, i, piece, data, n, path, err)) {
+            return false;
         }
     }
     return true;

@@ -24,7 +24,9 @@
 #include "common/base/batch.h"
 #include "common/base/error.h"
 #include "common/base/file.h"
+#include "common/base/hash.h"
 #include "common/base/memory.h"
+#include "common/kernels/compact.h"
 #include "common/kernels/gemm.h"
 #include "common/model/config.h"
 #include "common/model/safetensors.h"
@@ -34,10 +36,14 @@ typedef struct Parameter {
     char name[96]; /* the Hugging Face name we write */
     size_t shape[4];
     int rank;
-    size_t count;    /* product of shape */
-    size_t offset;   /* floats from Model.data, or with `own` from Model.own */
-    size_t gradient; /* floats from Gradients.data; SIZE_MAX when frozen */
-    bool own; /* lies in Model.own; see parameter_data */
+    size_t count;     /* product of shape */
+    size_t offset;    /* floats from Model.data, or with `own` from Model.own; held compact: bytes
+                        from Model.compact */
+    size_t gradient;  /* floats from Gradients.data; SIZE_MAX when frozen */
+    bool own;         /* lies in Model.own; see parameter_data */
+    CompactType held; /* NONE: as floats; see parameter_compact */
+    bool down;        /* blocks of an INT8 matrix run down its columns */
+    char digest[HASH_TEXT]; /* of the floats that a compact matrix was made of */
     bool trainable;
     bool decay; /* weight decay applies (matrices and embeddings; not biases and norms) */
     int layer;  /* block number; -1: embeddings; layers: final norm and heads */
@@ -49,28 +55,46 @@ typedef struct Model {
     size_t parameters;
     float *data; /* the slab, `count` floats; with an adapter it is frozen: the base */
     size_t count;
+    CompactType held; /* what the base's large matrices are held as: those of the blocks' linear
+                         layers, the token embedding, the LM head; other than NONE: in `compact` */
+    unsigned char *compact;
+    size_t compact_bytes, compact_count; /* of `compact`; the weights in it */
     bool mapped;   /* data is a read-only mapping: no training but of what is own */
-    bool borrowed; /* data is that of another model, which lives longer */
+    bool borrowed; /* data and compact are those of another model, which lives longer */
     FileMap map;
     float *own; /* with an adapter, or borrowed data: the adapter and the score head; owned */
     size_t own_count;
     char *base;            /* with an adapter: folder of the base, or NULL; owned */
     uint64_t version;      /* of the weights, see model_touch */
-    uint64_t base_version; /* of those in data */
+    uint64_t base_version; /* of those in data and compact */
 } Model;
 
-/* A parameter's values. */
+/* The values of a parameter that is held as floats. */
 static inline float *parameter_data(const Model *model, const Parameter *parameter) {
+    CHECK(parameter->held == COMPACT_NONE);
     return (parameter->own ? model->own : model->data) + parameter->offset;
 }
+/* A parameter that is held compact. */
+static inline CompactMatrix parameter_compact(const Model *model, const Parameter *parameter) {
+    CHECK(parameter->held != COMPACT_NONE);
+    return (CompactMatrix){parameter->held, parameter->down, parameter->shape[0],
+                           parameter->shape[1], model->compact + parameter->offset};
+}
+/* Values of any parameter, out [count]. */
+void parameter_read(const Model *model, const Parameter *parameter, float *out);
 
-/* Floats that a model takes beside what it borrows, and those that a copy of it or a folder takes: all but
+/* Bytes that a model takes beside what it borrows; and floats that a copy of it or a folder takes: all but
  * the base under an adapter. */
-static inline size_t model_held(const Model *model) {
-    return (model->borrowed ? 0 : model->count) + model->own_count;
+static inline size_t model_bytes(const Model *model) {
+    size_t base = model->count * sizeof(float) + model->compact_bytes;
+    return (model->borrowed ? 0 : base) + model->own_count * sizeof(float);
 }
 static inline size_t model_changing(const Model *model) {
     return model->own != NULL ? model->own_count : model->count;
+}
+/* Weights of the base, or of a model without an adapter. */
+static inline size_t model_weights(const Model *model) {
+    return model->count + model->compact_count;
 }
 
 /* Gives the model a version that no other weights of this process have or had. Whoever changes weights
@@ -95,6 +119,13 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero);
  * top of the base that it names. */
 bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
                 Error *err);
+/* The same with the base's large matrices held as `held`: of what an adapter is put on, for such a model
+ * computes with the values that it holds and they do not train. Beside the model no more than a tensor or
+ * two is held as floats on the way. A number that the type cannot hold is ERROR_DATA naming the tensor. */
+bool model_load_compact(Model *model, const char *folder, CompactType held, int head, size_t labels,
+                        bool *fresh_head, Error *err);
+/* Makes floats of what is held compact, in memory of the model's own: the same values. */
+bool model_widen(Model *model, Error *err);
 /* Reads a folder's weights into a model of the same layout, which keeps its memory and everything else.
  * On failure the weights are undefined. */
 bool model_reload(Model *model, const char *folder, Error *err);
@@ -137,7 +168,8 @@ enum { WANT_LOGPROB = 1, WANT_ENTROPY = 2, WANT_SCORE = 4 };
 typedef struct PerToken {
     float *logprob; /* [N] log p(target | ids up to the row) at the workspace's temperature */
     float *entropy; /* [N] of the row's distribution, nats */
-    float *score;   /* [N * labels] without the reward bias; 0 at rows without a target where the batch
+    float
+        *score; /* [N * labels] without the reward bias; 0 at rows without a target where the batch
                        is read at targets only */
     float *
         correct; /* [N] 1 where the target is the most probable id (the lowest id of a tie), else 0;

@@ -5,10 +5,12 @@
 
 #include "common/base/json.h"
 #include "common/base/str.h"
+#include "common/model/adapter.h"
 #include "common/model/adapter_io.h"
 #include "common/model/family.h"
 #include "common/model/llama2c.h"
 #include "common/model/model_files.h"
+#include "common/model/model_reader.h"
 #include "common/model/parameters.h"
 #include "common/model/storage.h"
 #include "common/model/tensor_names.h"
@@ -27,9 +29,10 @@ typedef struct Match {
     Source duplicate[2]; /* of what is there under another name: a tied head, a head's bias */
     size_t original[2];  /* the parameters that they are equal to */
     size_t duplicates;
-    Source bias;  /* of a score head whose family has none */
-    HeadKind had; /* the folder's head; tensors of one that the model lacks are left */
-    bool fresh;   /* the score head may be absent */
+    Source bias;              /* of a score head whose family has none */
+    WeightFiles files, apart; /* apart: a score head */
+    HeadKind had;             /* the folder's head; tensors of one that the model lacks are left */
+    bool fresh;               /* the score head may be absent */
 } Match;
 
 static void shape_append(Str *out, const size_t *shape, int rank) {
@@ -168,6 +171,14 @@ static bool complete_check(const Match *match, const char *folder, Error *err) {
                model->config.family->trunk);
 }
 
+static bool duplicate_refuse(const Match *match, size_t k, Error *err) {
+    const Source *copy = &match->duplicate[k];
+    return error_at(err, ERROR_DATA, copy->file->path, 0, 0,
+                    "tensor '%s' differs from '%s', but config.json ties the two; set "
+                    "tie_word_embeddings to false if the file is right",
+                    copy->tensor->name, match->model->parameter[match->original[k]].name);
+}
+
 /* A tied LM head that is stored beside the embedding, and the like, must be equal to the original. */
 static bool duplicate_check(const Match *match, size_t k, Error *err) {
     const Source *copy = &match->duplicate[k];
@@ -175,35 +186,48 @@ static bool duplicate_check(const Match *match, size_t k, Error *err) {
     float *values = mem_alloc_aligned(original->count, sizeof(float), err);
     bool ok = values != NULL && safetensors_read_floats(copy->file, copy->tensor, values,
                                                         original->count, false, err);
-    if (ok && memcmp(values, parameter_data(match->model, original),
-                     original->count * sizeof(float)) != 0) {
-        ok = error_at(err, ERROR_DATA, copy->file->path, 0, 0,
-                      "tensor '%s' differs from '%s', but config.json ties the two; set "
-                      "tie_word_embeddings to false if the file is right",
-                      copy->tensor->name, original->name);
+    char ours[HASH_TEXT], theirs[HASH_TEXT];
+    if (ok) {
+        hash_hex(values, original->count * sizeof(float), theirs);
+        storage_digest(match->model, match->original[k], ours);
+    }
+    if (ok && strcmp(ours, theirs) != 0) {
+        ok = duplicate_refuse(match, k, err);
     }
     free(values);
     return ok;
 }
 
-static bool parameter_read(const Match *match, size_t i, Error *err) {
-    const Model *model = match->model;
+/* The values of parameter i, in the order of memory. */
+static bool source_read(const Match *match, size_t i, float *out, Error *err) {
     const Source *source = &match->source[i];
-    const Parameter *parameter = &model->parameter[i];
+    const ModelConfig *config = &match->model->config;
+    size_t count = match->model->parameter[i].count;
     int layer;
-    const TensorRow *row = family_row(&model->config, i, &layer);
-    float *values = parameter_data(model, parameter);
+    const TensorRow *row = family_row(config, i, &layer);
     if (row->storage == STORED_AS_IS) {
-        return safetensors_read_floats(source->file, source->tensor, values, parameter->count,
-                                       false, err);
+        return safetensors_read_floats(source->file, source->tensor, out, count, false, err);
     }
-    float *stored = mem_alloc_aligned(parameter->count, sizeof(float), err);
-    bool ok = stored != NULL && safetensors_read_floats(source->file, source->tensor, stored,
-                                                        parameter->count, false, err);
+    float *stored = mem_alloc_aligned(count, sizeof(float), err);
+    bool ok = stored != NULL &&
+              safetensors_read_floats(source->file, source->tensor, stored, count, false, err);
     if (ok) {
-        storage_to_memory(&model->config, row, values, stored, parameter->count);
+        storage_to_memory(config, row, out, stored, count);
     }
     free(stored);
+    return ok;
+}
+
+static bool tensor_read(const Match *match, size_t i, Error *err) {
+    Model *model = match->model;
+    const Parameter *parameter = &model->parameter[i];
+    if (parameter->held == COMPACT_NONE) {
+        return source_read(match, i, parameter_data(model, parameter), err);
+    }
+    float *values = mem_alloc_aligned(parameter->count, sizeof(float), err);
+    bool ok =
+        values != NULL && source_read(match, i, values, err) && storage_hold(model, i, values, err);
+    free(values);
     return ok;
 }
 
@@ -237,7 +261,7 @@ static bool bias_read(const Match *match, Error *err) {
 
 static bool values_read(const Match *match, Error *err) {
     for (size_t i = 0; i < match->model->parameters; i++) {
-        if (match->source[i].tensor != NULL && !parameter_read(match, i, err)) {
+        if (match->source[i].tensor != NULL && !tensor_read(match, i, err)) {
             return false;
         }
     }
@@ -312,16 +336,35 @@ static bool head_choose(ModelConfig *config, const char *folder, int head, size_
     return true;
 }
 
-/* Reads the score head that lies apart, if the folder has one. */
-static bool score_file_read(Match *match, const char *folder, WeightFiles *apart, Error *err) {
+/* Opens the score head that lies apart, if the folder has one. */
+static bool score_file_open(Match *match, const char *folder, Error *err) {
     char *path = file_join(folder, model_score_file, err);
     bool ok = path != NULL;
     if (ok && match->model->config.head == HEAD_BOTH && file_exists(path)) {
-        ok = weight_files_open(apart, folder, model_score_file, err) &&
-             files_match(match, apart, err);
+        ok = weight_files_open(&match->apart, folder, model_score_file, err) &&
+             files_match(match, &match->apart, err);
     }
     free(path);
     return ok;
+}
+
+static void match_close(Match *match) {
+    weight_files_close(&match->files);
+    weight_files_close(&match->apart);
+    free(match->source);
+}
+
+/* Finds all that the model wants in the folder's files, which stay open. On failure match_close too. */
+static bool match_open(Match *match, const char *folder, Error *err) {
+    size_t score = family_index(&match->model->config, PART_SCORE, 0);
+    match->source = mem_alloc(match->model->parameters, sizeof(Source), err);
+    if (match->source == NULL || !weight_files_find(&match->files, folder, err) ||
+        !files_match(match, &match->files, err) || !score_file_open(match, folder, err)) {
+        return false;
+    }
+    duplicates_settle(match);
+    match->fresh = match->fresh && match->source[score].tensor == NULL;
+    return complete_check(match, folder, err);
 }
 
 /* Whether the layouts are the same, so that one's weights can be read into the other's memory. */
@@ -352,32 +395,25 @@ static bool memory_take(Model *model, const Model *memory, const char *folder, E
     return true;
 }
 
+/* From here on the head has the family's name. */
+static void head_renamed(ModelConfig *config) {
+    cJSON_DeleteItemFromObjectCaseSensitive(config->json, "value_head_prefix");
+}
+
 static bool weights_load(Model *model, const Model *memory, const char *folder, HeadKind had,
                          bool *fresh, Error *err) {
     Match match = {.model = model, .had = had, .fresh = *fresh};
-    size_t score = family_index(&model->config, PART_SCORE, 0);
-    WeightFiles files = {0}, apart = {0};
-    match.source = mem_alloc(model->parameters, sizeof(Source), err);
-    bool ok = match.source != NULL && weight_files_find(&files, folder, err) &&
-              files_match(&match, &files, err) && score_file_read(&match, folder, &apart, err);
-    if (ok) {
-        duplicates_settle(&match);
-        match.fresh = match.fresh && match.source[score].tensor == NULL;
-        ok = complete_check(&match, folder, err) && memory_take(model, memory, folder, err) &&
-             values_read(&match, err) && normalization_read(model, folder, err);
-        /* From here on the head has the family's name. */
-        cJSON_DeleteItemFromObjectCaseSensitive(model->config.json, "value_head_prefix");
-    }
+    bool ok = match_open(&match, folder, err) && memory_take(model, memory, folder, err) &&
+              values_read(&match, err) && normalization_read(model, folder, err);
+    head_renamed(&model->config);
     *fresh = match.fresh;
-    weight_files_close(&files);
-    weight_files_close(&apart);
-    free(match.source);
+    match_close(&match);
     return ok;
 }
 
-/* model_load, or with `memory` its first half: a model that borrows the memory. */
-static bool load(Model *model, const Model *memory, const char *path, int head, size_t labels,
-                 bool *fresh, Error *err) {
+/* model_load_compact, or with `memory` the first half of model_load: a model that borrows the memory. */
+static bool load(Model *model, const Model *memory, const char *path, CompactType held, int head,
+                 size_t labels, bool *fresh, Error *err) {
     *model = (Model){0};
     ModelConfig config;
     bool legacy = llama2c_is_file(path);
@@ -387,7 +423,7 @@ static bool load(Model *model, const Model *memory, const char *path, int head, 
     }
     HeadKind had = config.head;
     bool ok = head_choose(&config, path, head, labels, fresh, err) &&
-              parameters_layout(model, &config, err);
+              parameters_layout(model, &config, held, err);
     if (ok && legacy) {
         ok = memory_take(model, memory, path, err) && llama2c_weights_read(model, path, err);
     } else if (ok) {
@@ -399,11 +435,16 @@ static bool load(Model *model, const Model *memory, const char *path, int head, 
 
 bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
                 Error *err) {
+    return model_load_compact(model, folder, COMPACT_NONE, head, labels, fresh_head, err);
+}
+
+bool model_load_compact(Model *model, const char *folder, CompactType held, int head, size_t labels,
+                        bool *fresh_head, Error *err) {
     bool fresh;
     if (adapter_is_folder(folder)) {
-        return adapter_load(model, folder, NULL, NULL, head, labels, fresh_head, err);
+        return adapter_load(model, folder, NULL, NULL, held, head, labels, fresh_head, err);
     }
-    if (!load(model, NULL, folder, head, labels, &fresh, err)) {
+    if (!load(model, NULL, folder, held, head, labels, &fresh, err)) {
         model_done(model);
         return false;
     }
@@ -420,12 +461,126 @@ bool model_reload(Model *model, const char *folder, Error *err) {
     }
     Model loaded;
     bool fresh;
-    bool ok =
-        load(&loaded, model, folder, (int)model->config.head, model->config.labels, &fresh, err) &&
-        (!fresh || error_at(err, ERROR_DATA, folder, 0, 0,
-                            "the folder has no score head, the run's model has one"));
+    bool ok = load(&loaded, model, folder, COMPACT_NONE, (int)model->config.head,
+                   model->config.labels, &fresh, err) &&
+              (!fresh || error_at(err, ERROR_DATA, folder, 0, 0,
+                                  "the folder has no score head, the run's model has one"));
     loaded.data = NULL; /* the model's own */
     model_done(&loaded);
     model_touch(model);
     return ok;
+}
+
+struct ModelReader {
+    Model own;          /* of a folder; without values where they stay in files */
+    const Model *model; /* own, or another's */
+    Match match;        /* of values in files */
+    bool files;
+};
+
+/* A copy of a parameter must be equal; file by file, in one buffer. */
+static bool copies_check(const Match *match, Error *err) {
+    char hash[2][HASH_TEXT];
+    for (size_t k = 0; k < match->duplicates; k++) {
+        const Source *source[2] = {&match->source[match->original[k]], &match->duplicate[k]};
+        size_t count = source[0]->tensor->count;
+        float *values = mem_alloc_aligned(count, sizeof(float), err);
+        bool ok = values != NULL;
+        for (size_t s = 0; ok && s < 2; s++) {
+            ok = safetensors_read_floats(source[s]->file, source[s]->tensor, values, count, false,
+                                         err);
+            if (ok) {
+                hash_hex(values, count * sizeof(float), hash[s]);
+            }
+        }
+        free(values);
+        if (!ok || strcmp(hash[0], hash[1]) != 0) {
+            return ok && duplicate_refuse(match, k, err);
+        }
+    }
+    return true;
+}
+
+static bool reader_open_files(ModelReader *reader, const ModelConfig *config, const char *folder,
+                              Error *err) {
+    if (!parameters_layout(&reader->own, config, COMPACT_NONE, err)) {
+        return false;
+    }
+    reader->files = true;
+    reader->match = (Match){.model = &reader->own, .had = config->head};
+    bool ok = match_open(&reader->match, folder, err) && copies_check(&reader->match, err) &&
+              bias_read(&reader->match, err);
+    head_renamed(&reader->own.config);
+    return ok;
+}
+
+static bool reader_open_memory(ModelReader *reader, const char *folder, Error *err) {
+    if (!model_load(&reader->own, folder, -1, 0, NULL, err)) {
+        return false;
+    }
+    if (reader->own.config.adapter.rank > 0) {
+        model_merge_adapter(&reader->own);
+    }
+    return true;
+}
+
+ModelReader *model_reader_open(const char *folder, Error *err) {
+    ModelReader *reader = mem_alloc(1, sizeof *reader, err);
+    ModelConfig config;
+    if (reader == NULL) {
+        return NULL;
+    }
+    reader->model = &reader->own;
+    bool ok;
+    if (adapter_is_folder(folder) || llama2c_is_file(folder)) {
+        ok = reader_open_memory(reader, folder, err);
+    } else if ((ok = model_config_read(&config, folder, err))) {
+        ok = cJSON_IsTrue(json_member(config.json, "normalize_reward"))
+                 ? reader_open_memory(reader, folder, err)
+                 : reader_open_files(reader, &config, folder, err);
+        model_config_done(&config);
+    }
+    if (!ok) {
+        model_reader_close(reader);
+        return NULL;
+    }
+    return reader;
+}
+
+ModelReader *model_reader_of(const Model *model, Error *err) {
+    ModelReader *reader = mem_alloc(1, sizeof *reader, err);
+    if (reader != NULL) {
+        reader->model = model;
+    }
+    return reader;
+}
+
+void model_reader_close(ModelReader *reader) {
+    if (reader != NULL) {
+        if (reader->files) {
+            match_close(&reader->match);
+        }
+        model_done(&reader->own);
+        free(reader);
+    }
+}
+
+const Model *model_reader_model(const ModelReader *reader) {
+    return reader->model;
+}
+
+size_t model_reader_buffer(const ModelReader *reader) {
+    size_t count = 0;
+    for (size_t i = 0; reader->files && i < reader->model->parameters; i++) {
+        size_t n = reader->model->parameter[i].count;
+        count = n > count ? n : count;
+    }
+    return count;
+}
+
+const float *model_reader_values(const ModelReader *reader, size_t i, float *buffer, Error *err) {
+    if (!reader->files) {
+        return parameter_data(reader->model, &reader->model->parameter[i]);
+    }
+    return source_read(&reader->match, i, buffer, err) ? buffer : NULL;
 }

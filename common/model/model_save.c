@@ -10,6 +10,7 @@
 #include "common/model/family.h"
 #include "common/model/model.h"
 #include "common/model/model_files.h"
+#include "common/model/model_reader.h"
 #include "common/model/storage.h"
 
 const char model_score_file[] = "score.safetensors";
@@ -32,46 +33,53 @@ static bool finite_check(const Model *model, const Parameter *parameter, Error *
 /* Parameter i as the file has it; for the writer. */
 static bool make_tensor(const void *context, size_t i, unsigned char *out, TensorType type,
                         Error *err) {
-    const Model *model = context;
+    const ModelReader *reader = context;
+    const Model *model = model_reader_model(reader);
     const Parameter *parameter = &model->parameter[i];
     int layer;
     const TensorRow *row = family_row(&model->config, i, &layer);
-    const float *values = parameter_data(model, parameter);
-    float *stored = NULL;
-    if (row->storage != STORED_AS_IS) {
-        stored = mem_alloc_aligned(parameter->count, sizeof(float), err);
-        if (stored == NULL) {
-            return false;
-        }
+    bool read = model_reader_buffer(reader) > 0, moved = row->storage != STORED_AS_IS;
+    if (read && !moved && type == TENSOR_F32) {
+        return model_reader_values(reader, i, (float *)(void *)out, err) != NULL;
+    }
+    float *buffer = read ? mem_alloc_aligned(parameter->count, sizeof(float), err) : NULL;
+    float *stored = moved ? mem_alloc_aligned(parameter->count, sizeof(float), err) : NULL;
+    bool ok = (!read || buffer != NULL) && (!moved || stored != NULL);
+    const float *values = ok ? model_reader_values(reader, i, buffer, err) : NULL;
+    ok = values != NULL;
+    if (ok && moved) {
         storage_to_file(&model->config, row, stored, values, parameter->count);
         values = stored;
     }
-    bool ok = tensor_put_floats(type, out, values, parameter->count, parameter->name, err);
+    ok = ok && tensor_put_floats(type, out, values, parameter->count, parameter->name, err);
     free(stored);
+    free(buffer);
     return ok;
 }
 
-static bool tensor_add(SafeTensorsWriter *writer, const Model *model, size_t i, TensorType type,
-                       Error *err) {
+static bool tensor_add(SafeTensorsWriter *writer, const ModelReader *reader, size_t i,
+                       TensorType type, Error *err) {
+    const Model *model = model_reader_model(reader);
     const Parameter *parameter = &model->parameter[i];
     int layer;
-    bool as_is =
-        type == TENSOR_F32 && family_row(&model->config, i, &layer)->storage == STORED_AS_IS;
-    return finite_check(model, parameter, err) &&
+    bool here = model_reader_buffer(reader) == 0;
+    bool as_is = here && type == TENSOR_F32 &&
+                 family_row(&model->config, i, &layer)->storage == STORED_AS_IS;
+    return (!here || finite_check(model, parameter, err)) &&
            (as_is ? safetensors_writer_add(writer, parameter->name, type, parameter->shape,
                                            parameter->rank, parameter_data(model, parameter), err)
                   : safetensors_writer_add_made(writer, parameter->name, type, parameter->shape,
-                                                parameter->rank, make_tensor, model, i, err));
+                                                parameter->rank, make_tensor, reader, i, err));
 }
 
 /* Writes the parameters [begin, end) into one file. */
-static bool weights_save(const Model *model, size_t begin, size_t end, TensorType type,
+static bool weights_save(const ModelReader *reader, size_t begin, size_t end, TensorType type,
                          const char *folder, const char *name, Error *err) {
     SafeTensorsWriter *writer = safetensors_writer_create(err);
     char *path = writer != NULL ? file_join(folder, name, err) : NULL;
     bool ok = path != NULL;
     for (size_t i = begin; i < end && ok; i++) {
-        ok = tensor_add(writer, model, i, type, err);
+        ok = tensor_add(writer, reader, i, type, err);
     }
     ok = ok && safetensors_writer_commit(writer, path, NULL, err);
     free(path);
@@ -104,15 +112,16 @@ static void shard_name(size_t shard, size_t shards, char out[64]) {
     snprintf(out, 64, "model-%05zu-of-%05zu.safetensors", shard + 1, shards);
 }
 
-static bool shard_write(const Model *model, size_t begin, size_t end, TensorType type,
+static bool shard_write(const ModelReader *reader, size_t begin, size_t end, TensorType type,
                         const char *folder, const char *name, Shards *shards, Error *err) {
+    const Model *model = model_reader_model(reader);
     for (size_t i = begin; i < end; i++) {
         shards->bytes = mem_add(shards->bytes, tensor_bytes(model, i, type));
         if (!cJSON_AddStringToObject(shards->map, model->parameter[i].name, name)) {
             return error_set(err, ERROR_OS, "out of memory writing the index of the weights");
         }
     }
-    return weights_save(model, begin, end, type, folder, name, err);
+    return weights_save(reader, begin, end, type, folder, name, err);
 }
 
 /* The index comes last: with it the folder is whole. */
@@ -137,8 +146,9 @@ static bool remove_single(const char *folder, Error *err) {
     return ok;
 }
 
-static bool shards_save(const Model *model, size_t parameters, TensorType type, size_t limit,
+static bool shards_save(const ModelReader *reader, size_t parameters, TensorType type, size_t limit,
                         const char *folder, Error *err) {
+    const Model *model = model_reader_model(reader);
     Shards shards = {.map = cJSON_CreateObject()};
     bool ok = shards.map != NULL ||
               error_set(err, ERROR_OS, "out of memory writing the index of the weights");
@@ -151,7 +161,7 @@ static bool shards_save(const Model *model, size_t parameters, TensorType type, 
         char name[64];
         size_t end = shard_end(model, begin, parameters, type, limit);
         shard_name(shard, shards.count, name);
-        ok = shard_write(model, begin, end, type, folder, name, &shards, err);
+        ok = shard_write(reader, begin, end, type, folder, name, &shards, err);
         begin = end;
     }
     ok = ok && index_write(&shards, folder, err);
@@ -169,14 +179,15 @@ static size_t score_head_begin(const Model *model) {
     return i;
 }
 
-bool model_save_as(const Model *model, const char *folder, TensorType type, size_t max_shard_bytes,
-                   Error *err) {
+bool model_reader_save(const ModelReader *reader, const char *folder, TensorType type,
+                       size_t max_shard_bytes, Error *err) {
+    const Model *model = model_reader_model(reader);
     CHECK(type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16);
     CHECK(model->config.adapter.rank == 0);
     size_t parameters = model->parameters;
     if (model->config.head == HEAD_BOTH && !config_heads_together(&model->config)) {
         parameters = score_head_begin(model);
-        if (!weights_save(model, parameters, model->parameters, type, folder, model_score_file,
+        if (!weights_save(reader, parameters, model->parameters, type, folder, model_score_file,
                           err)) {
             return false;
         }
@@ -186,9 +197,17 @@ bool model_save_as(const Model *model, const char *folder, TensorType type, size
     const char *dtype = type == TENSOR_F32   ? "float32"
                         : type == TENSOR_F16 ? "float16"
                                              : "bfloat16";
-    return (one ? weights_save(model, 0, parameters, type, folder, single_file, err)
-                : shards_save(model, parameters, type, max_shard_bytes, folder, err)) &&
+    return (one ? weights_save(reader, 0, parameters, type, folder, single_file, err)
+                : shards_save(reader, parameters, type, max_shard_bytes, folder, err)) &&
            config_write_as(&model->config, folder, dtype, err);
+}
+
+bool model_save_as(const Model *model, const char *folder, TensorType type, size_t max_shard_bytes,
+                   Error *err) {
+    ModelReader *reader = model_reader_of(model, err);
+    bool ok = reader != NULL && model_reader_save(reader, folder, type, max_shard_bytes, err);
+    model_reader_close(reader);
+    return ok;
 }
 
 bool model_save(const Model *model, const char *folder, Error *err) {

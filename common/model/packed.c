@@ -132,15 +132,18 @@ void packed_update(PackedModel *packed, const Model *model) {
     for (size_t place = 0; place < places(&packed->config); place++) {
         Operand o;
         if (operand_at(&packed->config, packed->which, place, &o)) {
-            size_t index = family_index(&packed->config, o.part, o.layer);
-            const float *weight = parameter_data(model, &model->parameter[index]);
+            LinearMatrix l = linear_matrix(model, o.part, o.layer);
+            const float *weight = l.weight;
             if (merged && adapter_is_on(&model->config, o.part)) {
                 CHECK(packed->merged != NULL);
                 adapter_merged(model, o.part, o.layer, packed->merged);
                 weight = packed->merged;
             }
-            packed->matrix[place] = packed_matrix(packed->type, o.transpose, o.k, o.n, weight,
-                                                  o.columns, packed->memory[place]);
+            void *memory = packed->memory[place];
+            packed->matrix[place] =
+                weight == NULL
+                    ? packed_compact(packed->type, o.transpose, &l.compact, memory)
+                    : packed_matrix(packed->type, o.transpose, o.k, o.n, weight, o.columns, memory);
         }
     }
     packed->version = version;

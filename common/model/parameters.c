@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/hash.h"
 #include "common/base/memory.h"
 #include "common/base/parallel.h"
 #include "common/base/random.h"
 #include "common/model/adapter.h"
 #include "common/model/family.h"
+#include "common/model/linear.h"
 #include "common/model/model.h"
 #include "common/model/parameters.h"
 
@@ -62,9 +62,52 @@ static void lay_out_own(Model *model) {
     model->own_count = aligned(model->own_count);
 }
 
+/* The matrices that Model.held speaks of. */
+static bool is_large(Part part) {
+    switch (part) {
+    case PART_TOKEN_EMBEDDING:
+    case PART_QKV_WEIGHT:
+    case PART_K_WEIGHT:
+    case PART_V_WEIGHT:
+    case PART_ATTENTION_OUT_WEIGHT:
+    case PART_UP_WEIGHT:
+    case PART_GATED_WEIGHT:
+    case PART_DOWN_WEIGHT:
+    case PART_LM_HEAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static size_t whole_lines(size_t bytes) {
+    enum { LINE = PARAMETER_ALIGN * sizeof(float) };
+    size_t padded = mem_add(bytes, LINE - 1);
+    return padded == SIZE_MAX ? SIZE_MAX : padded / LINE * LINE;
+}
+
+/* Gives a parameter of the base its place. */
+static void place(Model *model, Parameter *parameter, Part part) {
+    bool behind = part_is_behind(part);
+    if (model->held == COMPACT_NONE || !is_large(part)) {
+        parameter->offset = behind ? model->count : aligned(model->count);
+        model->count = mem_add(parameter->offset, parameter->count);
+        return;
+    }
+    parameter->held = model->held;
+    parameter->down = linear_is_in_out(&model->config, part);
+    CHECK(!behind || !parameter->down);
+    parameter->offset = behind ? model->compact_bytes : whole_lines(model->compact_bytes);
+    model->compact_bytes =
+        mem_add(parameter->offset, compact_bytes(parameter->held, parameter->down,
+                                                 parameter->shape[0], parameter->shape[1]));
+    model->compact_count = mem_add(model->compact_count, parameter->count);
+}
+
 /* own: the score head lies apart, and the base is frozen. */
-static bool lay_out(Model *model, const ModelConfig *config, bool own, Error *err) {
-    *model = (Model){0};
+static bool lay_out(Model *model, const ModelConfig *config, CompactType held, bool own,
+                    Error *err) {
+    *model = (Model){.held = held};
     if (!model_config_check(config, err)) {
         return false;
     }
@@ -85,25 +128,25 @@ static bool lay_out(Model *model, const ModelConfig *config, bool own, Error *er
             parameter->count = mem_mul(parameter->count, parameter->shape[d]);
             parameter->rank = d + 1;
         }
-        parameter->offset = part_is_behind(row->part) ? model->count : aligned(model->count);
         parameter->gradient = SIZE_MAX;
         parameter->trainable = true;
         parameter->decay = row->decay;
-        model->count = mem_add(parameter->offset, parameter->count);
+        place(model, parameter, row->part);
     }
     model->count = aligned(model->count);
     if (own) {
         lay_out_own(model);
     }
-    if (mem_mul(mem_add(model->count, model->own_count), sizeof(float)) == SIZE_MAX) {
+    size_t floats = mem_mul(mem_add(model->count, model->own_count), sizeof(float));
+    if (mem_add(floats, model->compact_bytes) == SIZE_MAX) {
         model_done(model);
         return error_set(err, ERROR_OS, "a model of this size does not fit in memory");
     }
     return true;
 }
 
-bool parameters_layout(Model *model, const ModelConfig *config, Error *err) {
-    return lay_out(model, config, config->adapter.rank > 0, err);
+bool parameters_layout(Model *model, const ModelConfig *config, CompactType held, Error *err) {
+    return lay_out(model, config, held, config->adapter.rank > 0, err);
 }
 
 static bool allocate_own(Model *model, Error *err) {
@@ -121,7 +164,10 @@ static bool allocate_own(Model *model, Error *err) {
 
 bool parameters_allocate(Model *model, Error *err) {
     model->data = mem_alloc_aligned(model->count, sizeof(float), err);
-    if (model->data == NULL) {
+    model->compact = model->data == NULL || model->held == COMPACT_NONE
+                         ? NULL
+                         : mem_alloc_aligned(model->compact_bytes, 1, err);
+    if (model->data == NULL || (model->compact == NULL && model->held != COMPACT_NONE)) {
         error_wrap(err, "the weights of the model");
         model_done(model);
         return false;
@@ -131,7 +177,7 @@ bool parameters_allocate(Model *model, Error *err) {
 }
 
 bool model_create(Model *model, const ModelConfig *config, Error *err) {
-    return parameters_layout(model, config, err) && parameters_allocate(model, err);
+    return parameters_layout(model, config, COMPACT_NONE, err) && parameters_allocate(model, err);
 }
 
 void model_done(Model *model) {
@@ -139,6 +185,7 @@ void model_done(Model *model) {
         file_unmap(&model->map);
     } else if (!model->borrowed) {
         free(model->data);
+        free(model->compact);
     }
     free(model->own);
     free(model->base);
@@ -148,17 +195,21 @@ void model_done(Model *model) {
 }
 
 bool model_share(Model *to, const Model *from, const ModelConfig *config, Error *err) {
-    if (!lay_out(to, config, true, err)) {
+    if (!lay_out(to, config, from->held, true, err)) {
         return false;
     }
     for (size_t i = 0; i < to->parameters; i++) {
-        const Parameter *parameter = &to->parameter[i];
+        Parameter *parameter = &to->parameter[i];
         const Parameter *source = parameter->own ? NULL : model_find(from, parameter->name);
         CHECK(parameter->own ||
               (source != NULL && !source->own && source->offset == parameter->offset &&
-               source->count == parameter->count));
+               source->count == parameter->count && source->held == parameter->held));
+        if (source != NULL) {
+            memcpy(parameter->digest, source->digest, sizeof parameter->digest);
+        }
     }
     to->data = from->data;
+    to->compact = from->compact;
     to->borrowed = true;
     if (from->base != NULL && (to->base = mem_strdup(from->base, err)) == NULL) {
         model_done(to);
@@ -172,6 +223,7 @@ bool model_share(Model *to, const Model *from, const ModelConfig *config, Error 
 }
 
 bool model_copy(Model *to, const Model *from, Error *err) {
+    CHECK(from->own != NULL || from->held == COMPACT_NONE);
     if (from->own != NULL ? !model_share(to, from, &from->config, err)
                           : !model_create(to, &from->config, err)) {
         return false;
@@ -186,6 +238,26 @@ bool model_copy(Model *to, const Model *from, Error *err) {
         }
     }
     model_touch(to);
+    return true;
+}
+
+bool model_widen(Model *model, Error *err) {
+    Model wide;
+    if (model->held == COMPACT_NONE) {
+        return true;
+    }
+    if (!lay_out(&wide, &model->config, COMPACT_NONE, model->own != NULL, err) ||
+        !parameters_allocate(&wide, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < model->parameters; i++) {
+        wide.parameter[i].trainable = model->parameter[i].trainable;
+        parameter_read(model, &model->parameter[i], parameter_data(&wide, &wide.parameter[i]));
+    }
+    wide.base = model->base;
+    model->base = NULL;
+    model_done(model);
+    *model = wide;
     return true;
 }
 
@@ -265,11 +337,11 @@ void model_initialize_scores(Model *model, uint64_t seed, bool zero) {
         int layer;
         const TensorRow *row = family_row(&model->config, i, &layer);
         const Parameter *parameter = &model->parameter[i];
-        float *data = parameter_data(model, parameter);
         if (row->part == PART_SCORE && zero) {
-            memset(data, 0, parameter->count * sizeof(float));
+            memset(parameter_data(model, parameter), 0, parameter->count * sizeof(float));
         } else if (row->part == PART_SCORE || row->part == PART_SCORE_BIAS ||
-                   (row->part == PART_POOLER_WEIGHT && all_zero(data, parameter->count))) {
+                   (row->part == PART_POOLER_WEIGHT &&
+                    all_zero(parameter_data(model, parameter), parameter->count))) {
             initialize(model, i, seed);
         }
     }
@@ -300,7 +372,8 @@ bool gradients_init(Gradients *gradients, Model *model, Error *err) {
             int layer;
             const TensorRow *row = family_row(&model->config, i, &layer);
             bool behind = row != NULL && part_is_behind(row->part);
-            CHECK(parameter->own || (!model->mapped && !model->borrowed));
+            CHECK(parameter->own ||
+                  (!model->mapped && !model->borrowed && model->held == COMPACT_NONE));
             parameter->gradient = behind ? count : aligned(count);
             count = parameter->gradient + parameter->count;
         }

@@ -8,8 +8,8 @@
 
 #include "common/model/model.h"
 
-/* Fills config (a deep copy), parameter, parameters and count; data stays NULL. */
-bool parameters_layout(Model *model, const ModelConfig *config, Error *err);
+/* Fills config (a deep copy), parameter, parameters, held, and sizes; the slabs stay NULL. */
+bool parameters_layout(Model *model, const ModelConfig *config, CompactType held, Error *err);
 /* Takes the slabs, zeroed. On failure the model is done. */
 bool parameters_allocate(Model *model, Error *err);
 

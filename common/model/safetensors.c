@@ -425,16 +425,18 @@ bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, floa
                         "tensor '%s' has %zu elements, %zu were expected", tensor->name,
                         tensor->count, count);
     }
-    if (tensor->type == TENSOR_F32) {
-        if (count > 0) {
-            memcpy(out, tensor->data, count * sizeof(float));
+    /* After each piece its pages are let go: the kernel maps more than was touched. */
+    const size_t piece = FILE_PIECE / tensor_type_bytes(tensor->type);
+    for (size_t i = 0, end = 0; i < count; i = end) {
+        end = count - i < piece ? count : i + piece;
+        if (tensor->type == TENSOR_F32) {
+            memcpy(out + i, tensor->data + 4 * i, (end - i) * sizeof(float));
         }
-    } else {
-        for (size_t i = 0; i < count; i++) {
-            out[i] = float_at(tensor, i);
+        for (size_t k = i; k < end && tensor->type != TENSOR_F32; k++) {
+            out[k] = float_at(tensor, k);
         }
+        file_map_release(&file->map, 0, file->map.size);
     }
-    file_map_release(&file->map, 0, file->map.size); /* the kernel maps more than was touched */
     for (size_t i = 0; i < count && !allow_nonfinite; i++) {
         if (!isfinite(out[i])) {
             return error_at(err, ERROR_DATA, file->path, 0, 0,

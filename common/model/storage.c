@@ -31,3 +31,40 @@ void storage_to_file(const ModelConfig *config, const TensorRow *row, float *sto
                width * sizeof(float));
     }
 }
+
+bool storage_hold(Model *model, size_t i, const float *values, Error *err) {
+    Parameter *parameter = &model->parameter[i];
+    if (parameter->held == COMPACT_NONE) {
+        memcpy(parameter_data(model, parameter), values, parameter->count * sizeof *values);
+        return true;
+    }
+    const CompactMatrix matrix = parameter_compact(model, parameter);
+    size_t refused = compact_refused(matrix.type, values, parameter->count);
+    if (refused < parameter->count) {
+        return error_set(
+            err, ERROR_DATA,
+            "'%s' holds %g, beyond BF16's largest number; hold the base as f32 or int8",
+            parameter->name, (double)values[refused]);
+    }
+    compact_write(&matrix, values);
+    hash_hex(values, parameter->count * sizeof *values, parameter->digest);
+    return true;
+}
+
+void storage_digest(const Model *model, size_t i, char out[HASH_TEXT]) {
+    const Parameter *parameter = &model->parameter[i];
+    if (parameter->held == COMPACT_NONE) {
+        hash_hex(parameter_data(model, parameter), parameter->count * sizeof(float), out);
+    } else {
+        memcpy(out, parameter->digest, HASH_TEXT);
+    }
+}
+
+void parameter_read(const Model *model, const Parameter *parameter, float *out) {
+    if (parameter->held == COMPACT_NONE) {
+        memcpy(out, parameter_data(model, parameter), parameter->count * sizeof *out);
+    } else {
+        const CompactMatrix matrix = parameter_compact(model, parameter);
+        compact_read(&matrix, 0, matrix.rows, 0, matrix.columns, out, matrix.columns);
+    }
+}

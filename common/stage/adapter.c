@@ -24,9 +24,32 @@ bool stage_adapt(const Settings *settings, Model *model, const char *base, Error
     return model->base != NULL || error_errno(err, "cannot open", base);
 }
 
+bool stage_check_base(const Settings *settings, Error *err) {
+    const char *path = settings->model.path;
+    const char *held = compact_type_name[settings->lora.base];
+    if (settings->lora.base == COMPACT_NONE) {
+        return true;
+    }
+    if (settings->lora.rank == 0 && settings->model.adapter == NULL &&
+        (path == NULL || !adapter_is_folder(path))) {
+        return error_set(
+            err, ERROR_CONFIG,
+            "lora.base is \"%s\", but weights that train are held as f32, and no adapter "
+            "is there that would train instead; set lora.rank or model.adapter too",
+            held);
+    }
+    return settings->compute.gemm != COMPUTE_GEMM_OPENBLAS ||
+           error_set(
+               err, ERROR_CONFIG,
+               "lora.base is \"%s\", which OpenBLAS does not multiply with; leave compute.gemm "
+               "at \"auto\"",
+               held);
+}
+
 bool stage_open_model(const Settings *settings, int head, size_t labels, Model *model,
                       bool *fresh_head, Error *err) {
     const char *path = settings->model.path, *adapter = settings->model.adapter;
+    CompactType held = (CompactType)settings->lora.base;
     if (adapter == NULL && settings->lora.rank == 0 && settings->lora.merge &&
         !adapter_is_folder(path)) {
         return error_set(err, ERROR_CONFIG,
@@ -34,8 +57,10 @@ bool stage_open_model(const Settings *settings, int head, size_t labels, Model *
                          "model.adapter is, and %s is none",
                          path);
     }
-    if (adapter != NULL ? !adapter_load(model, adapter, path, NULL, head, labels, fresh_head, err)
-                        : !model_load(model, path, head, labels, fresh_head, err)) {
+    if (!stage_check_base(settings, err) ||
+        (adapter != NULL
+             ? !adapter_load(model, adapter, path, NULL, held, head, labels, fresh_head, err)
+             : !model_load_compact(model, path, held, head, labels, fresh_head, err))) {
         return false;
     }
     if (settings->lora.rank == 0) {
@@ -61,7 +86,13 @@ void stage_say_adapter(const Model *model, Log *log) {
     if (adapter->rank > 0) {
         log_info(log, "adapter: rank %zu on %d layers of a block, %.2f M of %.2f M weights train",
                  adapter->rank, __builtin_popcountll(adapter->targets),
-                 (double)model->own_count / 1e6, (double)(model->count + model->own_count) / 1e6);
+                 (double)model->own_count / 1e6,
+                 (double)(model_weights(model) + model->own_count) / 1e6);
+    }
+    if (model->held != COMPACT_NONE) {
+        log_info(log, "base: %.2f M of %.2f M weights held as %s",
+                 (double)model->compact_count / 1e6, (double)model_weights(model) / 1e6,
+                 compact_type_name[model->held]);
     }
 }
 
@@ -72,7 +103,10 @@ bool stage_save_merged(const Settings *settings, const Tokenizer *tokenizer, con
     }
     Model model = {0};
     char *result = file_join(run, "model", err), *merged = file_join(run, "merged", err);
-    bool ok = result != NULL && merged != NULL && model_load(&model, result, -1, 0, NULL, err);
+    bool ok =
+        result != NULL && merged != NULL &&
+        model_load_compact(&model, result, (CompactType)settings->lora.base, -1, 0, NULL, err) &&
+        model_widen(&model, err);
     if (ok) {
         model_merge_adapter(&model);
         ok = stage_save_model(&model, tokenizer, layout, merged, err);

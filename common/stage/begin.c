@@ -204,11 +204,12 @@ WorkspacePlan stage_training_plan(const Settings *settings, size_t rows) {
 
 WorkspacePlan stage_reading_plan(const Settings *settings, size_t rows) {
     enum { MANY = 1024 }; /* rows, over which laying out weights anew for each pass costs nothing */
+    bool packs = rows < MANY && settings->lora.base == COMPACT_NONE;
     return (WorkspacePlan){
         .tokens = rows,
         .sequences = rows,
         .type = (GemmType)settings->compute.dtype,
-        .packed = rows < MANY ? PACK_FORWARD | PACK_HEAD_FORWARD : 0,
+        .packed = packs ? PACK_FORWARD | PACK_HEAD_FORWARD : 0,
     };
 }
 

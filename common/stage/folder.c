@@ -302,7 +302,8 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
                          "DIR");
     } else if (settings->model.fresh.layers > 0) {
         ModelConfig config = {0};
-        if (!fresh_config(settings, tokenizer, layout, head, labels, &config, err) ||
+        if (!stage_check_base(settings, err) ||
+            !fresh_config(settings, tokenizer, layout, head, labels, &config, err) ||
             !model_create(model, &config, err)) {
             return false;
         }
@@ -324,7 +325,7 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
              "model: %s, %zu layers, width %zu, %zu heads, vocabulary %zu, context %zu, "
              "%.2f M parameters",
              settings->model.path == NULL ? "new" : settings->model.path, c->layers, c->width,
-             c->heads, c->vocabulary, c->context, (double)model->count / 1e6);
+             c->heads, c->vocabulary, c->context, (double)model_weights(model) / 1e6);
     stage_say_adapter(model, log);
     return true;
 }

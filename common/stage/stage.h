@@ -73,6 +73,8 @@ bool stage_load_model(const Settings *settings, const Tokenizer *tokenizer, cons
                       int head, size_t labels, Model *model, bool *fresh_head, Log *log,
                       Error *err);
 
+/* Refuses lora.base where nothing is there that it could mean, or the products cannot be computed. */
+bool stage_check_base(const Settings *settings, Error *err);
 /* The weights of settings.model.path with the adapter that the settings ask for: model.adapter, or a new
  * one of lora.rank. */
 bool stage_open_model(const Settings *settings, int head, size_t labels, Model *model,
@@ -80,7 +82,8 @@ bool stage_open_model(const Settings *settings, int head, size_t labels, Model *
 /* Puts a new adapter by settings.lora on a model whose weights are those of the folder `base`. */
 bool stage_adapt(const Settings *settings, Model *model, const char *base, Error *err);
 void stage_say_adapter(const Model *model, Log *log);
-/* With lora.merge: the result, run/model, as a whole model to run/merged. */
+/* With lora.merge: the result, run/model, as a whole model to run/merged; of a base as lora.base holds
+ * it. */
 bool stage_save_merged(const Settings *settings, const Tokenizer *tokenizer, const Layout *layout,
                        const char *run, Error *err);
 

@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 
+#include "common/kernels/compact.h"
+
 #define AT(field) offsetof(Settings, field)
 
 static const char *const over_lengths[] = {"drop", "truncate", "terminate", NULL};
@@ -85,6 +87,10 @@ static const Option rows[] = {
           "Dropout of what adapters read, in training by rlhf-sft and rlhf-reward."),
     FLAG("lora.rslora", lora.rslora, "false",
          "An adapter counts lora.alpha / sqrt(lora.rank) times instead (Kalajdzievski 2023)."),
+    CHOICE("lora.base", lora.base, "\"f32\"", compact_type_name,
+           "What the large matrices under adapters are held as, and with that what they are: f32, bf16 "
+           "(2 bytes a weight; exact where the model's files are BF16) or int8 (8.5 bits, blocks of "
+           "32 with a scale; within 1/252 of a block's largest weight)."),
     FLAG("lora.merge", lora.merge, "false",
          "Also write the result as a whole model, adapter and base in one, to merged/ of the run "
          "folder."),

@@ -27,7 +27,7 @@ typedef struct Settings {
         } fresh;                /* model.new.* */
         int64_t freeze;         /* model.freeze_layers: embeddings and the first n blocks; -1 none */
     } model;
-    struct { int64_t rank; double alpha, dropout; bool rslora, merge; StringList targets; } lora;
+    struct { int64_t rank; double alpha, dropout; bool rslora, merge; int base; /* CompactType */ StringList targets; } lora;
     struct { char *path; StringList train; int64_t vocabulary; int64_t minimum_count; } tokenizer;
     struct { char *name, *separator, *prefix, *eos; } layout;  /* NULL: from the model folder, else plain */
     struct {

@@ -420,12 +420,12 @@ static void test_wrong_base(void **state) {
     assert_ok(model_load(&base, family_folder("gpt2"), -1, 0, NULL, &err), &err);
     assert_ok(model_save(&base, moved, &err), &err);
     Model again;
-    assert_ok(adapter_load(&again, folder, moved, NULL, -1, 0, NULL, &err), &err);
+    assert_ok(adapter_load(&again, folder, moved, NULL, COMPACT_NONE, -1, 0, NULL, &err), &err);
     model_done(&again);
     base.data[base.parameter[3].offset] += 1e-3f;
     assert_ok(model_save(&base, moved, &err), &err);
-    assert_error(adapter_load(&again, folder, moved, NULL, -1, 0, NULL, &err), &err, ERROR_DATA,
-                 "the adapter was trained on other weights than those of");
+    assert_error(adapter_load(&again, folder, moved, NULL, COMPACT_NONE, -1, 0, NULL, &err), &err,
+                 ERROR_DATA, "the adapter was trained on other weights than those of");
     assert_null(again.data);
     model_done(&base);
     model_done(&model);
