@@ -248,6 +248,7 @@ static bool same_model(const ModelConfig *a, const ModelConfig *b) {
            config_head_size(a) == config_head_size(b) && a->segments == b->segments &&
            a->first_position == b->first_position && a->norm_epsilon == b->norm_epsilon &&
            a->activation == b->activation && same_rope(&a->rope, &b->rope) &&
+           same_rope(&a->local_rope, &b->local_rope) && a->score_scalar == b->score_scalar &&
            a->window == b->window && memcmp(a->local, b->local, sizeof a->local) == 0 &&
            a->parallel == b->parallel && a->qkv_bias == b->qkv_bias && a->out_bias == b->out_bias &&
            a->inner_bias == b->inner_bias && a->head_norm == b->head_norm && a->tied == b->tied &&

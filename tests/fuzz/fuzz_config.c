@@ -17,7 +17,8 @@ static bool same(const ModelConfig *a, const ModelConfig *b) {
            memcmp(&a->rope, &b->rope, sizeof a->rope) == 0 &&
            memcmp(&a->local_rope, &b->local_rope, sizeof a->local_rope) == 0 &&
            a->activation == b->activation && a->head == b->head && a->labels == b->labels &&
-           a->eos == b->eos;
+           a->score_scalar == b->score_scalar && a->eos == b->eos && a->ends == b->ends &&
+           memcmp(a->end, b->end, a->ends * sizeof *a->end) == 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
