@@ -125,9 +125,10 @@ static void serve(const BenchRow *row, void (*body)(void *), void *context) {
     char line[64];
     body(context);
     printf("{\"row\":\"%s\",\"unit\":\"%s\",\"work\":%.17g,\"flops\":%.17g,\"bytes\":%.17g,"
-           "\"bf16\":%s,\"overlapped\":%s,\"peer\":%s}\n",
-           row->name, row->unit, row->work, row->flops, row->bytes, row->bf16 ? "true" : "false",
-           row->overlapped ? "true" : "false", row->peer != NULL ? row->peer : "null");
+           "\"memory\":%.17g,\"bf16\":%s,\"overlapped\":%s,\"peer\":%s}\n",
+           row->name, row->unit, row->work, row->flops, row->bytes, row->memory,
+           row->bf16 ? "true" : "false", row->overlapped ? "true" : "false",
+           row->peer != NULL ? row->peer : "null");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {
         double seconds = round_seconds(body, context, strtod(line, NULL));

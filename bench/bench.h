@@ -24,6 +24,7 @@ typedef struct BenchRow {
     double work;      /* of one call */
     double flops;     /* multiplications and additions that it cannot do without */
     double bytes;     /* memory that it must read and write */
+    double memory;    /* bytes that it must hold: the floor of its peak, or 0 */
     bool bf16;        /* flops are counted against the BF16 peak */
     bool overlapped;
     const char *peer; /* JSON object that tells the scripts of bench/peers the same work, or NULL */

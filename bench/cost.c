@@ -40,3 +40,13 @@ double cost_forward(const ModelConfig *config, const Batch *batch) {
 double cost_adamw_bytes(size_t weights) {
     return 28 * (double)weights;
 }
+
+double cost_training_bytes(const ModelConfig *config, size_t weights, size_t tokens,
+                           bool recompute) {
+    double width = (double)config->width, layers = (double)config->layers;
+    double block = 2 * width + (double)config_qkv_width(config) +
+                   (double)config_query_width(config) +
+                   (config->family->block.gated ? 2 : 1) * (double)config->inner;
+    double kept = width + (recompute ? layers * width + block : layers * block);
+    return 4 * (4 * (double)weights + (double)tokens * kept);
+}

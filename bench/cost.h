@@ -17,4 +17,11 @@ double cost_forward(const ModelConfig *config, const Batch *batch);
 /* AdamW reads weight, gradient and both moments and writes all but the gradient: 28 bytes a weight. */
 double cost_adamw_bytes(size_t weights);
 
+/* Bytes that training holds at once: weights, gradients and both moments; and of each token the trunk's
+ * output and what backward reads of every block: the inputs of its halves, queries, keys and values,
+ * attention's output, what enters the activation. Of blocks that are computed again the input, and one
+ * block whole. All else can be computed again from these, a piece at a time. */
+double cost_training_bytes(const ModelConfig *config, size_t weights, size_t tokens,
+                           bool recompute);
+
 #endif

@@ -200,6 +200,8 @@ void step_measure(const StepShape *shape) {
                               .work = (double)step.batch.tokens,
                               .flops = 3 * cost_forward(&step.model.config, &step.batch),
                               .bytes = cost_adamw_bytes(step.model.count),
+                              .memory = cost_training_bytes(&step.model.config, step.model.count,
+                                                            step.batch.tokens, shape->recompute),
                               .bf16 = shape->bf16,
                               .peer = step.peer},
                   step_train, &step);
