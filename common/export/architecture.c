@@ -79,6 +79,7 @@ static const Architecture architectures[] = {
     {"qwen3", "qwen3", NULL, ACTIVATION_SILU, GATED, .neighbors = false},
     {"gemma3_text", "gemma3", NULL, ACTIVATION_GELU_NEW, GATED, .windows = true},
     {"gpt_neo", .reason = "attention that is not scaled and local in every other layer"},
+    {"opt", .reason = "positions that are learned and begin at 2"},
     {"openai-gpt", .reason = "norms behind the halves of a block"},
     {"bert", .reason = encoder},
     {"distilbert", .reason = encoder},

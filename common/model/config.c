@@ -34,7 +34,7 @@ bool config_not_computed(const ConfigSource *source, const char *key, const char
 static void set(ModelConfig *config, const ConfigKey *key, double value) {
     char *at = (char *)config + key->offset;
     if (key->offset == offsetof(ModelConfig, context)) {
-        double first = (double)config->first_position;
+        double first = config->family->positions_behind_pad ? (double)config->first_position : 0;
         config->context = value > first ? (size_t)(value - first) : 0;
         return;
     }
@@ -369,6 +369,7 @@ static bool positions_read(ModelConfig *config, const ConfigSource *source, bool
 
 static bool keys_read(ModelConfig *config, const ConfigSource *source, bool fresh, Error *err) {
     const ModelFamily *family = config->family;
+    config->first_position = family->first_position;
     for (size_t i = 0; i < family->keys; i++) {
         double value;
         bool given = family->key[i].kind == CONFIG_SIZE &&

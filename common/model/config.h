@@ -56,10 +56,11 @@ typedef struct AdapterConfig {
 typedef struct ModelConfig {
     const struct ModelFamily *family;
     size_t layers, heads, width, inner, vocabulary, context;
-    size_t kv_heads;       /* divides heads; 0: heads. Read through config_kv_heads */
-    size_t head_size;      /* 0: width / heads. Read through config_head_size */
-    size_t segments;       /* token types of an encoder; 0: none */
-    size_t first_position; /* row of the position table of a sequence's first token (RoBERTa: 2) */
+    size_t kv_heads;        /* divides heads; 0: heads. Read through config_kv_heads */
+    size_t head_size;       /* 0: width / heads. Read through config_head_size */
+    size_t segments;        /* token types of an encoder; 0: none */
+    size_t first_position;  /* row of the position table of a sequence's first token (RoBERTa: 2) */
+    size_t embedding_width; /* columns of the token embedding: width, or 0 for it */
     float norm_epsilon;
     ActivationKind activation; /* of the feed-forward layers */
     Rope rope, local_rope; /* local_rope: of local layers; without dimensions they turn as all do */

@@ -56,6 +56,12 @@ static bool sizes_check(const ModelConfig *config, Error *err) {
                          "%zu heads of size %zu are wider than the %d that are allowed",
                          config->heads, config->head_size, WIDTH_LIMIT);
     }
+    if (config->embedding_width != 0 && config->embedding_width != config->width) {
+        return error_set(err, ERROR_CONFIG,
+                         "token embeddings have %zu columns and the model %zu; this program "
+                         "computes no projection between them",
+                         config->embedding_width, config->width);
+    }
     if (config->segments > SEGMENTS_LIMIT || config->first_position > SEGMENTS_LIMIT) {
         return error_set(err, ERROR_CONFIG,
                          "the model has %zu kinds of segments and positions from %zu; at most %d "

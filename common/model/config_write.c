@@ -12,7 +12,8 @@
 double config_get(const ModelConfig *config, const ConfigKey *key) {
     const char *at = (const char *)config + key->offset;
     if (key->offset == offsetof(ModelConfig, context)) {
-        return (double)mem_add(config->context, config->first_position); /* rows of the table */
+        size_t counted = config->family->positions_behind_pad ? config->first_position : 0;
+        return (double)mem_add(config->context, counted);
     }
     switch (key->kind) {
     case CONFIG_SIZE:
@@ -41,6 +42,8 @@ double config_meaning(const ModelConfig *config, const ConfigKey *key, double va
         return (double)mem_mul(config->family->inner_factor, config->width);
     case offsetof(ModelConfig, kv_heads):
         return (double)config->heads;
+    case offsetof(ModelConfig, embedding_width):
+        return (double)config->width;
     case offsetof(ModelConfig, head_size):
         return config->heads > 0 && config->width % config->heads == 0
                    ? (double)(config->width / config->heads)

@@ -7,9 +7,9 @@
 #include "common/base/memory.h"
 
 static const ModelFamily *const families[] = {
-    &family_gpt2,        &family_openai_gpt, &family_gpt_neo,    &family_gpt_neox,
-    &family_llama,       &family_mistral,    &family_qwen2,      &family_qwen3,
-    &family_gemma3_text, &family_bert,       &family_distilbert, &family_roberta,
+    &family_gpt2,  &family_openai_gpt, &family_opt,     &family_gpt_neo, &family_gpt_neox,
+    &family_llama, &family_mistral,    &family_qwen2,   &family_qwen3,   &family_gemma3_text,
+    &family_bert,  &family_distilbert, &family_roberta,
 };
 
 const ModelFamily *family_at(size_t i) {

@@ -214,8 +214,10 @@ typedef struct ModelFamily {
     const ConfigFixed *fixed;
     size_t fixed_keys;
     const ActivationName *activation; /* NULL-terminated; NULL: the names of most families */
-    const char *old_context;   /* another name of the context's key, written beside it for older
+    const char *old_context; /* another name of the context's key, written beside it for older
                                          programs; or NULL */
+    size_t first_position;   /* so many rows of the position table, which the context's key does not
+                                        count, lie before that of the first token */
     bool positions_behind_pad; /* row pad + 1 of the position table is that of the first token */
     RopeKeys rope;
     const ConfigHook *windows; /* NULL: no layer is local */
@@ -226,9 +228,9 @@ typedef struct ModelFamily {
                                    hold one %zu */
 } ModelFamily;
 
-extern const ModelFamily family_gpt2, family_openai_gpt, family_gpt_neo, family_gpt_neox,
-    family_llama, family_mistral, family_qwen2, family_qwen3, family_gemma3_text, family_bert,
-    family_distilbert, family_roberta;
+extern const ModelFamily family_gpt2, family_openai_gpt, family_opt, family_gpt_neo,
+    family_gpt_neox, family_llama, family_mistral, family_qwen2, family_qwen3, family_gemma3_text,
+    family_bert, family_distilbert, family_roberta;
 
 /* NULL if no family has this model_type. family_at(i) lists them; NULL past the end. */
 const ModelFamily *family_find(const char *model_type);

@@ -35,7 +35,8 @@ import mint  # noqa: E402
 CLOSE = 1e-4
 mint.VOCABULARY, mint.CONTEXT, mint.LENGTHS = 211, 160, [70, 1, 33, 16, 129, 5]
 mint.DIFFERENT = 5
-FACTOR = {"hidden_size": 4, "n_embd": 4, "dim": 4, "intermediate_size": 4.25, "n_inner": 4.25,
+FACTOR = {"hidden_size": 4, "word_embed_proj_dim": 4, "n_embd": 4, "dim": 4,
+          "intermediate_size": 4.25, "ffn_dim": 4.25, "n_inner": 4.25,
           "hidden_dim": 4.25, "head_dim": 2, "window_size": 4, "sliding_window": 4,
           "num_attention_heads": 2, "num_key_value_heads": 2, "n_head": 2, "num_heads": 2,
           "n_heads": 2}

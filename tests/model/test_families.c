@@ -19,6 +19,7 @@ enum { CONTINUED = 64, PROMPTS = 2 };
 static const Case cases[] = {
     {"gpt2",                  -1,          0, GREEDY   },
     {"gpt1",                  -1,          0, GREEDY   },
+    {"opt",                   -1,          0, GREEDY   },
     {"gpt-neo",               -1,          0, GREEDY   },
     {"gpt-neox",              -1,          0, GREEDY   },
     {"gpt-neox-sequential",   -1,          0, GREEDY   },
@@ -36,6 +37,7 @@ static const Case cases[] = {
     {"gemma3",                -1,          0, GREEDY   },
     {"gpt2-score",            -1,          0, 0        },
     {"gpt1-score",            -1,          0, 0        },
+    {"opt-score",             -1,          0, 0        },
     {"gpt-neo-score",         -1,          0, 0        },
     {"gpt-neox-score",        -1,          0, 0        },
     {"llama-score",           -1,          0, 0        },

@@ -32,6 +32,7 @@ static const struct TinyOptions {
 } options[TINY_FAMILIES] = {
     {"gpt2",            "gpt2",        ACTIVATION_GELU_NEW, 0, 0,  128, 0, 0,  true,  false, true },
     {"gpt1",            "openai-gpt",  ACTIVATION_GELU_NEW, 0, 0,  96,  0, 0,  true,  false, true },
+    {"opt",             "opt",         ACTIVATION_GELU,     0, 0,  64,  0, 0,  true,  false, true },
     {"gpt-neo",         "gpt_neo",     ACTIVATION_GELU_NEW, 0, 0,  96,  5, 0,  true,  false, true },
     {"neox",            "gpt_neox",    ACTIVATION_GELU,     0, 0,  112, 0, 4,  true,  true,  false},
     {"neox-sequential", "gpt_neox",    ACTIVATION_TANH,     0, 0,  48,  0, 6,  true,  false, false},
@@ -102,7 +103,7 @@ ModelConfig tiny_family(TinyFamily family, size_t layers, HeadKind head) {
         config.rope.original = 16;
     }
     config.segments = family == TINY_BERT ? 2 : family == TINY_ROBERTA ? 1 : 0;
-    config.first_position = family == TINY_ROBERTA ? 2 : 0;
+    config.first_position = family == TINY_ROBERTA || family == TINY_OPT ? 2 : 0;
     config.window = o->window;
     for (size_t layer = 0; layer < layers && o->window != 0; layer++) {
         bool local = family == TINY_MISTRAL || layer % 2 == 1;

@@ -16,9 +16,10 @@ void tiny_model(Model *model, const ModelConfig *config, uint64_t seed);
 /* The same of every kind of block: tiny_family(i), i < TINY_FAMILIES, the GPT-2 above being 0. */
 typedef enum TinyFamily {
     TINY_GPT2,
-    TINY_GPT1,            /* norms behind */
-    TINY_GPT_NEO,         /* every other layer sees a window; scores are not scaled */
-    TINY_NEOX,            /* parallel, part of a head turns */
+    TINY_GPT1,    /* norms behind */
+    TINY_OPT,     /* positions count from 2; with ReLU a difference would step over its corners */
+    TINY_GPT_NEO, /* every other layer sees a window; scores are not scaled */
+    TINY_NEOX,    /* parallel, part of a head turns */
     TINY_NEOX_SEQUENTIAL, /* the same one after the other */
     TINY_LLAMA,           /* RMSNorm, grouped queries, gated units, no biases */
     TINY_LLAMA_BIASED,    /* all biases, scaled rotation, heads wider than the stream */
