@@ -20,6 +20,7 @@ static const ConfigKey keys[] = {
     {"hidden_dropout_prob",          CONFIG_FLOAT,      offsetof(ModelConfig, dropout_embedding), "0.1"     },
     {"hidden_dropout_prob",          CONFIG_FLOAT,      offsetof(ModelConfig, dropout_residual),  "0.1"     },
     {"attention_probs_dropout_prob", CONFIG_FLOAT,      offsetof(ModelConfig, dropout_attention), "0.1"     },
+    {"classifier_dropout",           CONFIG_OPTIONAL,   offsetof(ModelConfig, dropout_head),      "null"    },
     {"bos_token_id",                 CONFIG_ID,         offsetof(ModelConfig, bos),               "-1"      },
     {"eos_token_id",                 CONFIG_ID,         offsetof(ModelConfig, eos),               "-1"      },
     {"pad_token_id",                 CONFIG_ID,         offsetof(ModelConfig, pad),               "0"       },

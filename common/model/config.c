@@ -43,6 +43,7 @@ static void set(ModelConfig *config, const ConfigKey *key, double value) {
         *(size_t *)(void *)at = (size_t)value;
         break;
     case CONFIG_FLOAT:
+    case CONFIG_OPTIONAL:
         *(float *)(void *)at = (float)value;
         break;
     case CONFIG_BOOL:
@@ -99,6 +100,11 @@ static bool value_of(const ModelFamily *family, ConfigKind kind, const cJSON *it
         }
         *value = (double)whole;
         return true;
+    case CONFIG_OPTIONAL:
+        if (cJSON_IsNull(item)) {
+            *value = -1.0;
+            return true;
+        } /* fall through */
     case CONFIG_FLOAT:
         *value = cJSON_IsNumber(item) ? (double)(float)item->valuedouble : -1.0;
         return *value >= 0.0 && isfinite(*value);
@@ -134,6 +140,7 @@ static bool value_refuse(const ModelFamily *family, const ConfigSource *source,
     static const char *const kind_text[] = {
         [CONFIG_SIZE] = "a whole number",
         [CONFIG_FLOAT] = "a number from 0",
+        [CONFIG_OPTIONAL] = "a number from 0, or null",
         [CONFIG_BOOL] = "true or false",
         [CONFIG_ID] = "a token id, a list of them, or null",
     };
@@ -450,9 +457,9 @@ bool model_config_complete(ModelConfig *config, Error *err) {
 }
 
 void model_config_set_dropout(ModelConfig *config, float rate) {
-    static const size_t members[] = {offsetof(ModelConfig, dropout_embedding),
-                                     offsetof(ModelConfig, dropout_residual),
-                                     offsetof(ModelConfig, dropout_attention)};
+    static const size_t members[] = {
+        offsetof(ModelConfig, dropout_embedding), offsetof(ModelConfig, dropout_residual),
+        offsetof(ModelConfig, dropout_attention), offsetof(ModelConfig, dropout_head)};
     for (size_t i = 0; i < config->family->keys; i++) {
         const ConfigKey *key = &config->family->key[i];
         for (size_t k = 0; k < sizeof members / sizeof *members; k++) {

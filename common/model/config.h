@@ -76,6 +76,7 @@ typedef struct ModelConfig {
     HeadKind head;
     size_t labels; /* outputs of the score head; 1 for a reward model; 0 with HEAD_LM */
     float dropout_embedding, dropout_residual, dropout_attention;
+    float dropout_head; /* of an encoder's classifier, around its pooler; -1: that of residuals */
     int32_t eos, bos, pad;  /* ids, -1: none */
     int32_t end[EOS_LIMIT]; /* [ends] ids that end a completion; read through config_ends */
     size_t ends;            /* 0: eos alone does */

@@ -137,6 +137,8 @@ bool model_config_check(const ModelConfig *config, Error *err) {
     return share_check("dropout of embeddings", config->dropout_embedding, err) &&
            share_check("dropout of residuals", config->dropout_residual, err) &&
            share_check("dropout of attention", config->dropout_attention, err) &&
+           (config->dropout_head == -1.0f ||
+            share_check("dropout of the classifier", config->dropout_head, err)) &&
            id_check("EOS id", config->eos, config->vocabulary, err) &&
            id_check("BOS id", config->bos, config->vocabulary, err) &&
            id_check("pad id", config->pad, config->vocabulary, err);

@@ -19,6 +19,7 @@ double config_get(const ModelConfig *config, const ConfigKey *key) {
     case CONFIG_SIZE:
         return (double)*(const size_t *)(const void *)at;
     case CONFIG_FLOAT:
+    case CONFIG_OPTIONAL:
         return (double)*(const float *)(const void *)at;
     case CONFIG_BOOL:
         return *(const bool *)(const void *)at ? 1.0 : 0.0;
@@ -95,6 +96,8 @@ static cJSON *key_item(const ModelConfig *config, const ConfigKey *key) {
             return cJSON_CreateNull();
         }
         return cJSON_CreateNumber(value);
+    case CONFIG_OPTIONAL:
+        return value < 0.0 ? cJSON_CreateNull() : cJSON_CreateNumber(decimal((float)value));
     case CONFIG_FLOAT:
         return cJSON_CreateNumber(decimal((float)value));
     case CONFIG_BOOL:

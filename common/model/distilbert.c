@@ -17,6 +17,7 @@ static const ConfigKey keys[] = {
     {"dropout",                 CONFIG_FLOAT,      offsetof(ModelConfig, dropout_embedding), "0.1"     },
     {"dropout",                 CONFIG_FLOAT,      offsetof(ModelConfig, dropout_residual),  "0.1"     },
     {"attention_dropout",       CONFIG_FLOAT,      offsetof(ModelConfig, dropout_attention), "0.1"     },
+    {"seq_classif_dropout",     CONFIG_FLOAT,      offsetof(ModelConfig, dropout_head),      "0.2"     },
     {"bos_token_id",            CONFIG_ID,         offsetof(ModelConfig, bos),               "-1"      },
     {"eos_token_id",            CONFIG_ID,         offsetof(ModelConfig, eos),               "-1"      },
     {"pad_token_id",            CONFIG_ID,         offsetof(ModelConfig, pad),               "0"       },

@@ -146,12 +146,14 @@ typedef struct BlockOptions {
     bool unscaled;         /* scores are not divided by sqrt(head size) */
     bool scaled_embedding; /* token embeddings times sqrt(C) */
     ActivationKind pooler; /* its activation */
+    bool drops_twice;      /* a classifier's dropout strikes what its pooler reads too */
 } BlockOptions;
 
 /* A key of config.json and the member of ModelConfig that it fills; one key may fill several. */
 typedef enum ConfigKind {
     CONFIG_SIZE,       /* size_t; null is 0 where the key is not required */
     CONFIG_FLOAT,      /* float, >= 0; null is as absent */
+    CONFIG_OPTIONAL,   /* float, >= 0; null is -1 */
     CONFIG_BOOL,       /* bool */
     CONFIG_ID,         /* int32_t; null is -1, a list stands for its first id */
     CONFIG_ACTIVATION, /* ActivationKind, by a name that the family knows */

@@ -134,10 +134,55 @@ static void logits_backward(const Model *model, Gradients *gradients, Workspace 
                        c->width);
 }
 
-/* score [m, labels] of the rows of x [m, C], m at most a chunk where there is a pooler. The score head is
- * FP32 always: it is narrow. */
-static void scores_forward(const Model *model, Workspace *w, float *score, const float *x,
-                           size_t m) {
+/* y = mask(x) at a site around the pooler, of the live rows [first, first + m), which are all rows then;
+ * y may be x. */
+static void drop_pooled(const Workspace *w, float *y, const float *x, uint32_t site, size_t first,
+                        size_t m) {
+    Dropout masks = w->masks;
+    masks.rate = w->pooler.dropout;
+    masks.stream += first;
+    masks.position += first;
+    dropout_apply(y, x, &masks, site, m, w->config.width);
+}
+
+/* What the pooler reads of the live rows [first, first + m). */
+static const float *pooler_input(const Workspace *w, size_t first, size_t m) {
+    const float *x = w->hidden + first * w->config.width;
+    if (w->pooler.masked == NULL || !pass_drops_pooled(w)) {
+        return x;
+    }
+    drop_pooled(w, w->pooler.masked, x, SITE_POOLER_INPUT, first, m);
+    return w->pooler.masked;
+}
+
+/* What the score head reads of them, x being what the pooler does. */
+static const float *pool(const Pass *pass, const float *x, size_t first) {
+    Workspace *w = pass->w;
+    const float *pooled = head_layer_forward(pass, &w->pooler, x);
+    if (pass_drops_pooled(w)) {
+        drop_pooled(w, w->pooler.active, pooled, SITE_POOLED, first, pass->rows);
+    }
+    return pooled;
+}
+
+/* From the gradient of what `pool` gave, in w->pooler.d, to that of the hidden rows. */
+static void pool_backward(const Pass *pass, const float *x, size_t first) {
+    Workspace *w = pass->w;
+    bool drops = pass_drops_pooled(w);
+    if (drops) {
+        drop_pooled(w, w->pooler.d, w->pooler.d, SITE_POOLED, first, pass->rows);
+    }
+    head_layer_backward(pass, &w->pooler, x);
+    if (drops && w->pooler.masked != NULL) {
+        drop_pooled(w, w->pooler.d, w->pooler.d, SITE_POOLER_INPUT, first, pass->rows);
+    }
+    matrix_accumulate(w->dnarrow + first * w->config.width, w->pooler.d,
+                      pass->rows * w->config.width);
+}
+
+/* score [m, labels] of the live rows [first, first + m), m at most a chunk where there is a pooler. The
+ * score head is FP32 always: it is narrow. */
+static void scores_forward(const Model *model, Workspace *w, float *score, size_t first, size_t m) {
     size_t width = w->config.width, labels = w->config.labels;
     const Pass pass = pass_of(model, NULL, w, m);
     const MatrixFinish finish = {.bias = part_weights(model, w, PART_SCORE_BIAS, 0),
@@ -148,7 +193,7 @@ static void scores_forward(const Model *model, Workspace *w, float *score, const
         .n = labels,
         .k = width,
         .alpha = 1,
-        .a = head_layer_forward(&pass, &w->pooler, x),
+        .a = pool(&pass, pooler_input(w, first, m), first),
         .lda = width,
         .b = part_weights(model, w, PART_SCORE, 0),
         .ldb = width,
@@ -164,8 +209,7 @@ static void scores_backward(const Model *model, Gradients *gradients, Workspace 
                             const float *dscore, size_t first, size_t m) {
     size_t width = w->config.width, labels = w->config.labels;
     const Pass pass = pass_of(model, gradients, w, m);
-    const float *hidden = w->hidden + first * width;
-    const float *x = head_layer_forward(&pass, &w->pooler, hidden);
+    const float *input = pooler_input(w, first, m), *x = pool(&pass, input, first);
     float *dhidden = w->dnarrow + first * width;
     bool pooled = w->pooler.inner != NULL;
     float *dhead = part_gradient(model, gradients, w, PART_SCORE, 0);
@@ -179,8 +223,7 @@ static void scores_backward(const Model *model, Gradients *gradients, Workspace 
     gemm(PLAIN, PLAIN, m, width, labels, 1, dscore, labels, part_weights(model, w, PART_SCORE, 0),
          width, pooled ? 0 : 1, pooled ? w->pooler.d : dhidden, width);
     if (pooled) {
-        head_layer_backward(&pass, &w->pooler, hidden);
-        matrix_accumulate(dhidden, w->pooler.d, m * width);
+        pool_backward(&pass, input, first);
     }
 }
 
@@ -239,14 +282,14 @@ static void prepare_outputs(const Workspace *w, const Batch *batch, const PerTok
 static void hand_out_scores(const Model *model, Workspace *w, const Batch *batch, float *score) {
     size_t labels = w->config.labels, n = w->lives, chunk = chunk_size(w, n);
     if (n == batch->tokens && w->pooler.inner == NULL) {
-        scores_forward(model, w, score, w->hidden, n);
+        scores_forward(model, w, score, 0, n);
         return;
     }
     memset(score, 0, batch->tokens * labels * sizeof *score);
     for (size_t begin = 0; begin < n; begin += chunk) {
         size_t rows = chunk_rows(begin, n, chunk);
         float *some = w->chunk_value.score;
-        scores_forward(model, w, some, w->hidden + begin * w->config.width, rows);
+        scores_forward(model, w, some, begin, rows);
         for (size_t i = 0; i < rows; i++) {
             memcpy(score + w->live[begin + i] * labels, some + i * labels, labels * sizeof *score);
         }
@@ -373,7 +416,7 @@ void head_train(const Model *model, Gradients *gradients, Workspace *w, const Ba
             w->batch_row[i] = w->live[w->row[begin + i]];
         }
         if (scores) { /* then the chunk is the live rows begin, begin + 1, ... */
-            scores_forward(model, w, value.score, w->hidden + begin * c->width, rows);
+            scores_forward(model, w, value.score, begin, rows);
             clear(gradient.score, rows * c->labels);
         }
         loss(context, rows, w->batch_row, &value, &gradient);

@@ -44,12 +44,15 @@ typedef struct BlockActivations {
 typedef struct HeadLayer {
     float *inner, *active; /* before and behind the activation */
     float *normed, *mean, *rstd;
-    float *d; /* in backward: the gradient of what the layer gave, then of what it read */
+    float *d;      /* in backward: the gradient of what the layer gave, then of what it read */
+    float dropout; /* rate of a classifier's pooler: of what it gives, and of what it reads */
+    float *masked; /* what such a pooler reads; else NULL */
 } HeadLayer;
 
 /* Where dropout strikes; blocks follow each other, see dropout_site. */
 enum { SITE_EMBEDDING, SITE_BLOCKS };
 enum { SITE_ATTENTION_OUT, SITE_MLP_OUT, SITE_HEADS /* and as many as there are heads */ };
+enum { SITE_POOLER_INPUT = 0xFFFE, SITE_POOLED = 0xFFFF };
 
 struct Workspace {
     ModelConfig config; /* a shallow copy: sizes and family only */
@@ -182,8 +185,9 @@ float pass_scale(const ModelConfig *config);
 uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site);
 /* The adapter as products need it; NULL: the model has none, or it is packed in. */
 const AdapterPass *pass_adapter(const Model *model, const Workspace *w);
-/* Whether this pass masks at this rate. */
+/* Whether this pass masks at this rate; around the pooler. */
 bool pass_drops(const Workspace *w, float rate);
+bool pass_drops_pooled(const Workspace *w);
 /* The trunk's backward: from the gradient of w->hidden, in w->dnarrow, to the slab. */
 void pass_backward(const Model *model, Gradients *gradients, Workspace *w, const Batch *batch);
 

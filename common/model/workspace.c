@@ -203,6 +203,12 @@ static HeadLayer lay_out_head_layer(Workspace *w, Part part) {
                        .d = floats(w, n, width)};
 }
 
+/* Of a pooler; BERT tells next sentences without. */
+static float head_dropout(const ModelConfig *c) {
+    float rate = c->dropout_head >= 0 ? c->dropout_head : c->dropout_residual;
+    return c->head == HEAD_SCORES ? rate : 0;
+}
+
 static void lay_out_head(Workspace *w, size_t n) {
     const ModelConfig *c = &w->config;
     size_t rows = largest(CHUNK_BYTES / sizeof(float) / c->vocabulary, CHUNK_MINIMUM);
@@ -219,6 +225,12 @@ static void lay_out_head(Workspace *w, size_t n) {
     lay_out_per_token(w, &w->chunk_gradient, w->chunk);
     w->transform = lay_out_head_layer(w, PART_TRANSFORM_WEIGHT);
     w->pooler = lay_out_head_layer(w, PART_POOLER_WEIGHT);
+    if (has_part(w, PART_POOLER_WEIGHT) && w->plan.training) {
+        w->pooler.dropout = head_dropout(c);
+        if (w->pooler.dropout > 0 && c->family->block.drops_twice) {
+            w->pooler.masked = floats(w, w->chunk, c->width);
+        }
+    }
 }
 
 /* Of as many positions as the batch can have. */
@@ -339,6 +351,10 @@ bool pass_drops(const Workspace *w, float rate) {
     return w->dropout && w->plan.training && rate > 0;
 }
 
+bool pass_drops_pooled(const Workspace *w) {
+    return pass_drops(w, w->pooler.dropout);
+}
+
 uint32_t dropout_site(const Workspace *w, size_t layer, uint32_t site) {
     return SITE_BLOCKS + (uint32_t)(layer * (SITE_HEADS + w->config.heads)) + site;
 }
@@ -379,11 +395,13 @@ static size_t list_live(Workspace *w, const Batch *batch, bool all) {
     return n;
 }
 
-/* A row that no head reads is dead. Masks of branches and adapters go by the row, so with them all live. */
+/* A row that no head reads is dead. Masks but those of attention and of the embedding go by the row, so with
+ * them all live. */
 static void choose_live(Workspace *w, const Batch *batch) {
     const ModelConfig *c = &w->config;
     bool all = c->layers == 0 || pass_drops(w, c->dropout_residual) ||
-               pass_drops(w, c->adapter.dropout) || (has_score_head(c) && !batch->only_targets);
+               pass_drops(w, c->adapter.dropout) || pass_drops_pooled(w) ||
+               (has_score_head(c) && !batch->only_targets);
     w->lives = list_live(w, batch, all);
     if (w->lives == 0) {
         w->lives = list_live(w, batch, true);

@@ -277,6 +277,7 @@ static void set_dropout(const Settings *settings, Model *model) {
         model->config.dropout_embedding = dropout;
         model->config.dropout_residual = dropout;
         model->config.dropout_attention = dropout;
+        model->config.dropout_head = dropout;
     }
 }
 

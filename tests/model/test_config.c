@@ -108,6 +108,9 @@ static const Case refused[] = {
     {NEO ",\"attention_types\":[[[],1000000000]]}", "patterns with their numbers"},
     {NEO ",\"attention_layers\":[\"global\",\"strided\",\"local\"]}", "'strided' at layer 1"},
     {BERT ",\"is_decoder\":true}", "'is_decoder' is true"},
+    {BERT ",\"classifier_dropout\":\"x\"}", "a number from 0, or null was expected"},
+    {BERT ",\"classifier_dropout\":-1}", "'classifier_dropout' is the number -1"},
+    {BERT ",\"classifier_dropout\":1}", "dropout of the classifier is 1"},
     {BERT ",\"position_embedding_type\":\"relative_key\"}", "'position_embedding_type' is"},
     {BERT ",\"architectures\":[\"BertForTokenClassification\"]}", "BertForTokenClassification"},
     {"{\"model_type\":\"roberta\",\"num_hidden_layers\":2,\"max_position_embeddings\":2," HIDDEN "}",
@@ -296,6 +299,50 @@ static void test_families(void **state) {
     model_config_done(&c);
 }
 
+/* What drops around an encoder's pooler: read, kept as it is spelled, and set in a new model. */
+static void test_classifier_dropout(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        float rate;
+        const char *kept;
+    } cases[] = {
+        {BERT "}",                             -1,   NULL  },
+        {BERT ",\"classifier_dropout\":null}", -1,   "null"},
+        {BERT ",\"classifier_dropout\":0.3}",  0.3f, "0.3" },
+        {BERT ",\"classifier_dropout\":0}",    0,    "0"   },
+    };
+    Str path = {0};
+    str_appendf(&path, "%s/config.json", here());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Error err = {0};
+        ModelConfig config;
+        assert_ok(read_text(&config, cases[i].text, &err), &err);
+        assert_true(config.dropout_head == cases[i].rate && config.dropout_residual == 0.1f);
+        assert_ok(model_config_write(&config, here(), &err), &err);
+        model_config_done(&config);
+        cJSON *tree = json_read_file(str_text(&path), &json_limits_config, &err);
+        assert_ok(tree != NULL, &err);
+        char *kept = cJSON_PrintUnformatted(json_member(tree, "classifier_dropout"));
+        assert_true(cases[i].kept == NULL ? kept == NULL : strcmp(kept, cases[i].kept) == 0);
+        free(kept);
+        cJSON_Delete(tree);
+    }
+    Error err = {0};
+    ModelConfig config = {.family = family_find("distilbert"),
+                          .layers = 1,
+                          .heads = 2,
+                          .width = 8,
+                          .inner = 16,
+                          .vocabulary = 50,
+                          .context = 16};
+    assert_ok(model_config_complete(&config, &err), &err);
+    assert_true(config.dropout_head == 0.2f);
+    model_config_set_dropout(&config, 0);
+    assert_true(config.dropout_head == 0);
+    str_done(&path);
+}
+
 /* A new model of every family reads back as what it was written from. */
 static void test_every_family_new(void **state) {
     (void)state;
@@ -380,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_accepted),
         cmocka_unit_test(test_new),
         cmocka_unit_test(test_families),
+        cmocka_unit_test(test_classifier_dropout),
         cmocka_unit_test(test_every_family_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) == 0 ? 0 : 1;
