@@ -8,8 +8,7 @@
 #include "common/base/memory.h"
 #include "common/base/options.h"
 #include "common/export/export.h"
-#include "common/model/adapter.h"
-#include "common/model/safetensors.h"
+#include "common/model/model_reader.h"
 
 typedef enum Target { TARGET_GGUF, TARGET_OLLAMA, TARGET_HUGGINGFACE } Target;
 typedef enum Type { TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0 } Type;
@@ -42,7 +41,8 @@ static const Option rows[] = {
     {"tokenizer.path", OPTION_STRING, AT(tokenizer), "null",
      .help = "Tokenizer's folder or file; null: the model's folder."},
     {"output", OPTION_STRING, AT(output), "null",
-     .help = "File, or folder for ollama and huggingface. A file is complete or absent."},
+     .help = "File; for ollama and huggingface a folder, which must be absent or empty. All of it is "
+             "there in the end, or nothing."},
     {"log.quiet", OPTION_BOOL, AT(quiet), "false", .help = "Say nothing but errors."},
 };
 
@@ -76,7 +76,7 @@ static const OptionProgram program = {
 };
 
 typedef struct Opened {
-    Model model;
+    ModelReader *reader;  /* owned */
     Tokenizer *tokenizer; /* owned */
     Layout layout;
     ExportSource source;
@@ -84,7 +84,7 @@ typedef struct Opened {
 } Opened;
 
 static void opened_done(Opened *opened) {
-    model_done(&opened->model);
+    model_reader_close(opened->reader);
     tokenizer_free(opened->tokenizer);
     layout_done(&opened->layout);
     free(opened->name);
@@ -112,21 +112,20 @@ static char *name_of(const char *folder, Error *err) {
 static bool open_model(Opened *opened, const char *folder, const Config *config, Error *err) {
     bool found = false;
     *opened = (Opened){0};
-    if (!model_load(&opened->model, folder, -1, 0, NULL, err)) {
+    opened->reader = model_reader_open(folder, err);
+    if (opened->reader == NULL) {
         return false;
     }
-    if (opened->model.config.adapter.rank > 0) {
-        model_merge_adapter(&opened->model);
-    }
+    const Model *model = model_reader_model(opened->reader);
     opened->tokenizer = tokenizer_load(config->tokenizer != NULL ? config->tokenizer : folder, err);
     bool ok = opened->tokenizer != NULL &&
               (!file_is_folder(folder) || layout_load(&opened->layout, folder, &found, err));
     size_t known = ok ? tokenizer_vocabulary(opened->tokenizer) : 0;
-    if (ok && known > opened->model.config.vocabulary) {
+    if (ok && known > model->config.vocabulary) {
         ok = error_set(err, ERROR_DATA,
                        "%s: the tokenizer has %zu tokens, the model %zu; they do not belong "
                        "together",
-                       folder, known, opened->model.config.vocabulary);
+                       folder, known, model->config.vocabulary);
     }
     opened->name = !ok                    ? NULL
                    : config->name != NULL ? mem_strdup(config->name, err)
@@ -135,8 +134,8 @@ static bool open_model(Opened *opened, const char *folder, const Config *config,
         opened_done(opened);
         return false;
     }
-    opened->source = (ExportSource){&opened->model, opened->tokenizer,
-                                    found ? &opened->layout : NULL, opened->name};
+    opened->source = (ExportSource){model, opened->tokenizer, found ? &opened->layout : NULL,
+                                    opened->name, opened->reader};
     return true;
 }
 
@@ -150,66 +149,75 @@ static bool write_gguf(const Opened *opened, const Config *config, const char *p
         line = end + 1;
     }
     str_done(&notes);
-    uint64_t bytes = 0;
-    ok = ok && file_size(path, &bytes, err);
-    if (ok) {
-        log_info(log, "%s: %s, %.1f MB", path, types[config->type], (double)bytes / 1e6);
-    }
     return ok;
 }
 
-static bool write_ollama(const Opened *opened, const Config *config, Log *log, Error *err) {
+static bool write_ollama(const Opened *opened, const Config *config, const char *folder, Log *log,
+                         Error *err) {
     char from[64];
     Str text = {0};
     snprintf(from, sizeof from, "./model-%s.gguf", types[config->type]);
-    bool ok = file_make_folders(config->output, err) &&
-              export_modelfile(&opened->source, from, &text, err);
-    char *gguf = ok ? file_join(config->output, from + 2, err) : NULL;
-    char *modelfile = gguf != NULL ? file_join(config->output, "Modelfile", err) : NULL;
+    bool ok = export_modelfile(&opened->source, from, &text, err);
+    char *gguf = ok ? file_join(folder, from + 2, err) : NULL;
+    char *modelfile = gguf != NULL ? file_join(folder, "Modelfile", err) : NULL;
     ok = modelfile != NULL && write_gguf(opened, config, gguf, log, err) &&
          file_write(modelfile, text.data, text.size, err);
-    if (ok) {
-        log_info(log, "%s: ollama create NAME -f %s", modelfile, modelfile);
-    }
     free(gguf);
     free(modelfile);
     str_done(&text);
     return ok;
 }
 
-static bool write_folder(const Opened *opened, const Config *config, Log *log, Error *err) {
+static bool write_model(const Opened *opened, const Config *config, const char *folder,
+                        Error *err) {
     static const TensorType type[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16};
-    char *inside = file_join(config->output, "config.json", err);
-    if (inside == NULL) {
-        return false;
-    }
-    bool taken = file_exists(inside);
-    free(inside);
-    if (taken) {
-        return error_set(err, ERROR_CANNOT_CREATE, "%s holds a model already", config->output);
-    }
     const Layout *layout = opened->source.layout;
-    bool ok = file_make_folders(config->output, err) &&
-              model_save_as(&opened->model, config->output, type[config->type],
-                            (size_t)config->shard * 1000000, err) &&
-              tokenizer_save(opened->tokenizer, config->output, err) &&
-              (layout == NULL || layout_save(layout, config->output, err));
-    if (ok) {
-        log_info(log, "%s: %s", config->output, types[config->type]);
-    }
-    return ok;
+    return model_reader_save(opened->reader, folder, type[config->type],
+                             (size_t)config->shard * 1000000, err) &&
+           tokenizer_save(opened->tokenizer, folder, err) &&
+           (layout == NULL || layout_save(layout, folder, err));
 }
 
-static bool write_target(const Opened *opened, const Config *config, Log *log, Error *err) {
-    switch ((Target)config->target) {
-    case TARGET_GGUF:
-        return write_gguf(opened, config, config->output, log, err);
-    case TARGET_OLLAMA:
-        return write_ollama(opened, config, log, err);
-    case TARGET_HUGGINGFACE:
-        return write_folder(opened, config, log, err);
+/* A folder may be absent or empty. */
+static bool claim_output(const char *output, Error *err) {
+    char **name = NULL;
+    size_t names = 0;
+    if (!file_exists(output)) {
+        return true;
     }
-    return false;
+    if (!file_list(output, &name, &names, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < names; i++) {
+        free(name[i]);
+    }
+    free(name);
+    return names == 0 ||
+           error_set(err, ERROR_CANNOT_CREATE,
+                     "%s holds a model already, or other files; name a new folder", output);
+}
+
+/* It is made beside its place and renamed: whole or not there. */
+static bool write_folder(const Opened *opened, const Config *config, Log *log, Error *err) {
+    const char *output = config->output;
+    size_t n = strlen(output);
+    while (n > 1 && output[n - 1] == '/') {
+        n--;
+    }
+    Str beside = {0};
+    str_append_bytes(&beside, output, n);
+    str_append(&beside, ".unfinished");
+    const char *folder = str_text(&beside);
+    bool ok = str_ok(&beside, err) && claim_output(output, err) && file_remove_tree(folder, err) &&
+              file_make_folders(folder, err);
+    if (ok) {
+        ok = (config->target == TARGET_OLLAMA ? write_ollama(opened, config, folder, log, err)
+                                              : write_model(opened, config, folder, err)) &&
+             file_rename(folder, output, err);
+        ok = ok || (file_remove_tree(folder, NULL), false);
+    }
+    str_done(&beside);
+    return ok;
 }
 
 static bool run(const Config *config, const char *folder, Error *err) {
@@ -225,7 +233,14 @@ static bool run(const Config *config, const char *folder, Error *err) {
     if (!open_model(&opened, folder, config, err)) {
         return false;
     }
-    bool ok = write_target(&opened, config, &log, err);
+    bool ok = config->target == TARGET_GGUF ? write_gguf(&opened, config, config->output, &log, err)
+                                            : write_folder(&opened, config, &log, err);
+    if (ok) {
+        log_info(&log, "%s: %s", config->output, types[config->type]);
+    }
+    if (ok && config->target == TARGET_OLLAMA) {
+        log_info(&log, "ollama create NAME -f %s/Modelfile", config->output);
+    }
     log_finish(&log);
     opened_done(&opened);
     return ok;

@@ -306,29 +306,28 @@ static size_t source_row(const ExportTensor *tensor, size_t row) {
     return row - d + d / 2 + (d % 2) * (size / 2);
 }
 
-void export_rows(const ExportTensor *tensor, const Model *model, size_t begin, size_t n,
-                 float *out) {
+void export_rows(const ExportTensor *tensor, const Rope *rope, const float *values, size_t begin,
+                 size_t n, float *out) {
     if (tensor->source == NULL) {
         for (size_t i = 0; i < n; i++) {
-            out[i] = rope_factor(&model->config.rope, begin + i);
+            out[i] = rope_factor(rope, begin + i);
         }
         return;
     }
-    const float *data = parameter_data(model, tensor->source);
     size_t columns = tensor->columns;
     if (tensor->transposed) {
         for (size_t c = 0; c < columns; c++) {
             for (size_t r = 0; r < n; r++) {
-                out[r * columns + c] = data[c * tensor->rows + begin + r];
+                out[r * columns + c] = values[c * tensor->rows + begin + r];
             }
         }
         return;
     }
     for (size_t r = 0; r < n && tensor->vector; r++) {
-        out[r] = tensor->base + data[source_row(tensor, begin + r)];
+        out[r] = tensor->base + values[source_row(tensor, begin + r)];
     }
     for (size_t r = 0; r < n && !tensor->vector; r++) {
-        memcpy(out + r * columns, data + source_row(tensor, begin + r) * columns,
+        memcpy(out + r * columns, values + source_row(tensor, begin + r) * columns,
                columns * sizeof *out);
     }
 }

@@ -61,8 +61,9 @@ typedef struct ExportTensor {
 bool architecture_tensors(const Architecture *architecture, const Model *model,
                           ExportTensor **tensor, size_t *tensors, Error *err);
 
-/* Rows [begin, begin + n) as they are written: out is [n, columns]. */
-void export_rows(const ExportTensor *tensor, const Model *model, size_t begin, size_t n,
-                 float *out);
+/* Rows [begin, begin + n) as they are written, of the values of the source (none: of the configuration's
+ * rotary positions): out is [n, columns]. */
+void export_rows(const ExportTensor *tensor, const Rope *rope, const float *values, size_t begin,
+                 size_t n, float *out);
 
 #endif

@@ -14,7 +14,7 @@
 #include "common/base/error.h"
 #include "common/base/str.h"
 #include "common/export/gguf.h"
-#include "common/model/model.h"
+#include "common/model/model_reader.h"
 #include "common/text/layout.h"
 #include "common/text/tokenizer.h"
 
@@ -23,10 +23,11 @@ typedef struct ExportSource {
     const Tokenizer *tokenizer;
     const Layout *layout; /* the folder's; NULL: it has none, and its own chat template counts */
     const char *name;     /* general.name */
+    const ModelReader *reader; /* its weights; NULL: they are the model's */
 } ExportSource;
 
 /* Writes `path`: matrices in `type`, vectors and the table of positions in F32, tensor by tensor; memory
- * beside the model's for some rows of the widest one. */
+ * beside the model's for the reader's buffer and some rows of the widest one. */
 bool export_gguf(const ExportSource *source, GgmlType type, const char *path, Str *notes,
                  Error *err);
 

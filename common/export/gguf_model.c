@@ -11,12 +11,14 @@
 enum { CHUNK_FLOATS = 1 << 18 };
 
 typedef struct Job {
+    const ModelReader *reader;
     const Model *model;
     const Architecture *architecture;
     GgmlType type;
     ExportTensor *tensor; /* [tensors] owned */
     size_t tensors;
     GgufWriter *writer; /* owned */
+    float *buffer;      /* of a parameter; owned */
     float *rows;        /* [chunk] some rows of a tensor; owned */
     void *bytes;        /* [chunk] the same as they are written; owned */
     size_t chunk;
@@ -47,18 +49,28 @@ static bool name_tensors(Job *job, Error *err) {
         job->chunk = tensor->columns > job->chunk ? tensor->columns : job->chunk;
     }
     job->chunk = job->chunk > CHUNK_FLOATS ? job->chunk : CHUNK_FLOATS;
+    size_t buffer = model_reader_buffer(job->reader);
     job->rows = mem_alloc(job->chunk, sizeof *job->rows, err);
     job->bytes = job->rows != NULL ? mem_alloc(job->chunk, sizeof(float), err) : NULL;
-    return job->bytes != NULL;
+    return job->bytes != NULL &&
+           (buffer == 0 || (job->buffer = mem_alloc_aligned(buffer, sizeof(float), err)) != NULL);
 }
 
 static bool write_tensor(Job *job, const ExportTensor *tensor, Error *err) {
     GgmlType type = type_of(job, tensor);
     size_t columns = tensor->columns, step = job->chunk / columns;
+    const float *values = NULL;
+    if (tensor->source != NULL) {
+        size_t i = (size_t)(tensor->source - job->model->parameter);
+        values = model_reader_values(job->reader, i, job->buffer, err);
+        if (values == NULL) {
+            return false;
+        }
+    }
     for (size_t r = 0; r < tensor->rows; r += step) {
         size_t n = tensor->rows - r < step ? tensor->rows - r : step;
         size_t shape[2] = {n, columns};
-        export_rows(tensor, job->model, r, n, job->rows);
+        export_rows(tensor, &job->model->config.rope, values, r, n, job->rows);
         if (!weights_encode(type, job->rows, n * columns, job->bytes, tensor->name, err) ||
             !gguf_writer_put(job->writer, job->bytes, ggml_bytes(type, shape, 2), err)) {
             return false;
@@ -86,15 +98,27 @@ static bool run(Job *job, const ExportSource *source, const char *path, Str *not
     return ok && gguf_writer_commit(writer, err);
 }
 
-bool export_gguf(const ExportSource *source, GgmlType type, const char *path, Str *notes,
-                 Error *err) {
-    Job job = {.model = source->model, .type = type};
+static bool export_read(const ExportSource *source, const ModelReader *reader, GgmlType type,
+                        const char *path, Str *notes, Error *err) {
+    Job job = {.reader = reader, .model = source->model, .type = type};
     job.architecture = architecture_find(&source->model->config, err);
     job.writer = job.architecture != NULL ? gguf_writer_create(err) : NULL;
     bool ok = job.writer != NULL && run(&job, source, path, notes, err);
     gguf_writer_free(job.writer);
     free(job.tensor);
+    free(job.buffer);
     free(job.rows);
     free(job.bytes);
+    return ok;
+}
+
+bool export_gguf(const ExportSource *source, GgmlType type, const char *path, Str *notes,
+                 Error *err) {
+    if (source->reader != NULL) {
+        return export_read(source, source->reader, type, path, notes, err);
+    }
+    ModelReader *reader = model_reader_of(source->model, err);
+    bool ok = reader != NULL && export_read(source, reader, type, path, notes, err);
+    model_reader_close(reader);
     return ok;
 }

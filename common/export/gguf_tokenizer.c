@@ -135,8 +135,9 @@ static bool put_merges(const Tokenizer *tokenizer, GgufWriter *writer, Error *er
 static bool refuse(const char *steps, const char *why, Error *err) {
     size_t n = strlen(steps);
     return error_set(err, ERROR_CONFIG,
-                     "llama.cpp has no tokenizer like the model's (%s); its steps are\n%.*s", why,
-                     (int)(n > 0 ? n - 1 : 0), steps);
+                     "llama.cpp has no tokenizer like the model's (%s); for programs that read "
+                     "tokenizer.json write a model folder (--to huggingface). Its steps are\n%.*s",
+                     why, (int)(n > 0 ? n - 1 : 0), steps);
 }
 
 static bool put_byte_level(const Tokenizer *tokenizer, const char *steps, size_t rows, int32_t eos,

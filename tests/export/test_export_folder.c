@@ -157,16 +157,23 @@ static void test_refused(void **state) {
     Error err = {0};
     Model model;
     Tokenizer *tokenizer;
-    const char *folder, *out = test_path(test_folder(), "out");
+    const char *folder, *parent = test_folder(), *out = test_path(parent, "out");
     test_model_open(&test_models[0], &model, &tokenizer, &folder);
     export_folder(folder, "q8_0", "0", out, 64, "f32, f16 or bf16, not q8_0");
     parameter_data(&model, &model.parameter[model.parameters - 2])[3] = -1e5f;
     assert_ok(model_save(&model, folder, &err), &err);
     export_folder(folder, "f16", "0", out, 65, model.parameter[model.parameters - 2].name);
-    assert_false(file_exists(test_path(out, "config.json")));
-    assert_false(file_exists(test_path(out, "model.safetensors")));
-    export_folder(folder, "bf16", "0", out, 0, "bf16"); /* the folder was left usable */
+    assert_false(file_exists(out));
+    assert_false(file_exists(test_path(parent, "out.unfinished")));
+    test_file(parent, "out.unfinished", "left by an exporter that died", 29);
+    export_folder(folder, "bf16", "0", out, 0, "bf16");
+    assert_false(file_exists(test_path(parent, "out.unfinished")));
     assert_model(out, &model, 2);
+    const char *taken = test_folder();
+    test_file(taken, "letter.txt", "keep", 4);
+    export_folder(folder, "bf16", "0", taken, 73, "other files");
+    export_folder(folder, "bf16", "0", test_path(taken, "letter.txt"), 66, "letter.txt");
+    assert_true(file_exists(test_path(taken, "letter.txt")));
     export_folder(test_path(folder, "absent"), "f32", "0", out, 66, "absent");
     tokenizer_free(tokenizer);
     model_done(&model);
