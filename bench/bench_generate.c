@@ -30,6 +30,7 @@ static void world_init(World *world, const ModelConfig *config, size_t batch, bo
                           .completions = batch,
                           .tokens = TOKENS,
                           .type = bf16 ? GEMM_BF16 : GEMM_FP32,
+                          .cache = bf16 ? GEMM_BF16 : GEMM_FP32,
                           .packed = true};
     if (!model_create(&world->model, config, &err)) {
         bench_fail(&err);

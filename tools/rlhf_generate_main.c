@@ -313,6 +313,7 @@ static bool create_generator(Job *job, size_t longest, size_t completions, Error
                           .completions = completions,
                           .tokens = (size_t)config->max_tokens,
                           .type = (GemmType)config->dtype,
+                          .cache = (GemmType)config->dtype,
                           .packed = true};
     plan.rows = completions < plan.rows ? completions : plan.rows;
     plan.context = plan.context < 2 ? 2 : plan.context;

@@ -37,10 +37,11 @@ static void sizes_fill(Generator *g, const ModelConfig *config, const GeneratorP
     /* Each live prompt has a row of its own to pay for it; a prompt and a completion that together
      * fill the context take at most one page more than the context does. */
     g->pages = mem_mul(g->rows, g->row_pages + 1);
-    g->page = page_bytes(plan->type, config_kv_heads(config), config_head_size(config));
+    g->page = page_bytes(plan->cache, config_kv_heads(config), config_head_size(config));
     g->completions = plan->completions;
     g->tokens = plan->tokens < g->context - 1 ? plan->tokens : g->context - 1;
     g->type = plan->type;
+    g->cache_type = plan->cache;
     g->threads = parallel_threads();
 }
 

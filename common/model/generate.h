@@ -78,9 +78,12 @@ typedef struct GeneratorPlan {
     size_t context;     /* longest prompt + completion */
     size_t completions; /* most prompts * samples of a call */
     size_t tokens;      /* most max_tokens of a call; what the context leaves room for bounds it */
-    GemmType type;      /* what products round their inputs to, and the cache its content */
+    GemmType type;      /* what products round their inputs to */
     bool packed;        /* keep a copy of the model's matrices laid out for products: decoding is
                            several times faster, but for the first tokens of new weights */
+    GemmType cache;     /* what keys and values are kept as. FP32: as attention of a training pass
+                           reads them; BF16 takes half the memory, and log-probs of BF16 products lie
+                           some 70 times as far from a training pass's */
 } GeneratorPlan;
 
 size_t generator_bytes(const ModelConfig *config, const GeneratorPlan *plan);

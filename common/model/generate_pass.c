@@ -22,7 +22,7 @@ static size_t attention(Generator *g, const Pass *pass) {
     const BlockActivations *a = &w->block[pass->layer];
     size_t n = pass->rows;
     const CachedPages pages = {.data = g->cache + pass->layer * g->pages * g->page,
-                               .type = g->type,
+                               .type = g->cache_type,
                                .heads = c->heads,
                                .kv_heads = config_kv_heads(c),
                                .head_size = config_head_size(c),

@@ -40,7 +40,7 @@ struct Generator {
     size_t page;                /* bytes of one in a layer */
     size_t row_pages;           /* most pages of a prompt, or of a completion */
     size_t completions, tokens; /* most of a call, and most of a completion */
-    GemmType type;
+    GemmType type, cache_type;
     int threads;
 
     Workspace *trunk; /* the blocks, without training; owned */
