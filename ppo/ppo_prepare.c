@@ -96,7 +96,7 @@ static bool check_vocabulary(const Model *model, const char *folder, const Token
 
 static bool same_tokenizer(const char *folder, const Tokenizer *tokenizer, const char *what,
                            Error *err) {
-    Tokenizer *other = tokenizer_load(folder, err);
+    Tokenizer *other = model_path_check(folder, err) ? tokenizer_load(folder, err) : NULL;
     if (other == NULL) {
         return false;
     }

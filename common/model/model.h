@@ -110,6 +110,10 @@ void model_initialize(Model *model, uint64_t seed);
  * before it that is all zeros, because the folder had none, gets fresh weights too. */
 void model_initialize_scores(Model *model, uint64_t seed, bool zero);
 
+/* Whether there is anything at the path of a model; ERROR_NO_INPUT with what to do when there is not: a
+ * name of the Hub is not a path, and nothing here fetches one. */
+bool model_path_check(const char *path, Error *err);
+
 /* Reads a Hugging Face folder: config.json and model.safetensors or its shards; or llama2.c's .bin file
  * (version 0), a causal LM. `head` and `labels` say
  * what the caller needs: a causal LM read as HEAD_SCORES gets a score head of zeros and

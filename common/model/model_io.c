@@ -433,6 +433,27 @@ static bool load(Model *model, const Model *memory, const char *path, CompactTyp
     return ok;
 }
 
+/* "owner/name" or "name". */
+static bool is_hub_name(const char *path) {
+    const char *slash = strchr(path, '/');
+    return path[0] != '/' && path[0] != '.' && path[0] != '~' && path[0] != '\0' &&
+           (slash == NULL || (slash[1] != '\0' && strchr(slash + 1, '/') == NULL));
+}
+
+bool model_path_check(const char *path, Error *err) {
+    if (file_exists(path)) {
+        return true;
+    }
+    if (!is_hub_name(path)) {
+        return error_at(err, ERROR_NO_INPUT, path, 0, 0, "there is no such model folder");
+    }
+    return error_at(err, ERROR_NO_INPUT, path, 0, 0,
+                    "there is no such model folder here; if it is a name on the Hugging Face Hub, "
+                    "download it first (hf download %.200s --local-dir DIR) and name DIR: these "
+                    "programs never use the network",
+                    path);
+}
+
 bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
                 Error *err) {
     return model_load_compact(model, folder, COMPACT_NONE, head, labels, fresh_head, err);
@@ -441,6 +462,10 @@ bool model_load(Model *model, const char *folder, int head, size_t labels, bool 
 bool model_load_compact(Model *model, const char *folder, CompactType held, int head, size_t labels,
                         bool *fresh_head, Error *err) {
     bool fresh;
+    *model = (Model){0};
+    if (!model_path_check(folder, err)) {
+        return false;
+    }
     if (adapter_is_folder(folder)) {
         return adapter_load(model, folder, NULL, NULL, held, head, labels, fresh_head, err);
     }
@@ -532,7 +557,9 @@ ModelReader *model_reader_open(const char *folder, Error *err) {
     }
     reader->model = &reader->own;
     bool ok;
-    if (adapter_is_folder(folder) || llama2c_is_file(folder)) {
+    if (!model_path_check(folder, err)) {
+        ok = false;
+    } else if (adapter_is_folder(folder) || llama2c_is_file(folder)) {
         ok = reader_open_memory(reader, folder, err);
     } else if ((ok = model_config_read(&config, folder, err))) {
         ok = cJSON_IsTrue(json_member(config.json, "normalize_reward"))

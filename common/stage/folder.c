@@ -181,6 +181,9 @@ static bool load_layout(const Settings *settings, const Tokenizer *tokenizer, La
 
 bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,
                      Layout *layout, Log *log, Error *err) {
+    if (settings->model.path != NULL && !model_path_check(settings->model.path, err)) {
+        return false;
+    }
     if (settings->model.path != NULL && settings->tokenizer.path == NULL &&
         file_exists(settings->model.path) && !file_is_folder(settings->model.path)) {
         return error_set(err, ERROR_DATA,

@@ -131,6 +131,8 @@ static const BadInput options[] = {
 };
 
 static const BadInput configurations[] = {
+    {"a model that is a name of the Hub", "rlhf-sft --model someone/model --data @x.jsonl --output @out", 66,
+     "hf download someone/model --local-dir DIR", {WRITE("x.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\"}\n")}},
     {"no such configuration", SFT "--config @none.json", 66, "@none.json", {FOLDER("x")}},
     {"a configuration that is a folder", SFT "--config @x", 65, "@x", {FOLDER("x")}},
     {"a configuration that is a FIFO", SFT "--config @x.json", 65, "@x.json is not a regular file",

@@ -60,6 +60,15 @@ static const BadInput generate[] = {
 
 static const BadInput score[] = {
     {"scoring without a model", "rlhf-score --data &sft.jsonl", 64, "--model", {FOLDER("x")}},
+    {"a name of the Hub",
+     "rlhf-generate --model someone/model --prompt x",
+     66, "someone/model: there is no such model folder here; if it is a name on the Hugging Face Hub, "
+     "download it first (hf download someone/model --local-dir DIR)",
+     {FOLDER("x")}},
+    {"exporting a name of the Hub",
+     "rlhf-export someone/model --to gguf --output @out",
+     66, "hf download someone/model",
+     {FOLDER("x")}},
     {"scoring nothing", "rlhf-score --model &rm", 64, "--data", {FOLDER("x")}},
     {"scoring a file that is not there", SCORE "--data @none.jsonl", 66, "@none.jsonl",
      {FOLDER("x")}},
