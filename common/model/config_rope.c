@@ -145,6 +145,12 @@ static bool rope_of(const ModelConfig *config, const RopeSource *from, const cha
                         keys->share == NULL ? "1" : "a number up to 1");
     }
     out->dimensions = (size_t)((double)config_head_size(config) * share);
+    if (out->dimensions == 0 && config_head_size(config) > 0) {
+        return error_at(err, ERROR_DATA, from->source->path, 0, 0,
+                        "the part of a head that turns is %g of %zu dimensions, less than one of "
+                        "them; a larger part was expected",
+                        share, config_head_size(config));
+    }
     return scaling_read(out, from, config->context, err);
 }
 

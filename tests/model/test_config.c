@@ -96,6 +96,7 @@ static const Case refused[] = {
     {LLAMA ",\"partial_rotary_factor\":0.5}", "the part of a head that turns is 0.5"},
     {NEOX ",\"rotary_pct\":1.5}", "the part of a head that turns is 1.5"},
     {NEOX ",\"rotary_pct\":0.4}", "3 dimensions of a head of size 8 turn"},
+    {NEOX ",\"rotary_pct\":0.1}", "less than one of them"},
     {QWEN2 ",\"use_sliding_window\":1}", "'use_sliding_window' is the number 1"},
     {QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":0}", "'sliding_window' is the number 0"},
     {QWEN2 ",\"layer_types\":[\"full_attention\"]}", "'layer_types' is a list"},
