@@ -434,13 +434,37 @@ static inline __attribute__((always_inline)) void softmax_backward(const Buffers
     }
 }
 
+/* delta = sum_j p_j dp_j of queries whose keys are all here. dout . out is the same number rounded apart
+ * from dp; where an encoder's row looks at all keys evenly dp is much the same for all of them, and that
+ * rounding would be in every gradient of a score. So what is added up are distances from the first. */
+static void sum_delta(const Buffers *w, const Block *b, const Span *span) {
+    bool drops = b->pass->attention->dropout > 0;
+    for (size_t c = 0; c < b->queries; c += VECTOR) {
+        Vector lse = load(w->row + c), first = load(w->s + c), sum = {0}, distance = {0};
+        first = drops ? first * load(w->mask + c) : first;
+        for (size_t j = 0; j < span->keys; j++) {
+            size_t at = j * QUERIES + c;
+            Vector p = vector_exp(load(w->p + at) - lse), dp = load(w->s + at);
+            distance += p * ((drops ? dp * load(w->mask + at) : dp) - first);
+            sum += p;
+        }
+        store(w->row + QUERIES + c, first + distance / sum);
+    }
+}
+
 static void backward_span(const Buffers *w, const Block *b, const Span *span) {
     gather(w->k, w, b, span, 1);
     gather(w->v, w, b, span, 2);
     scores(w->p, w->k, w->qt, w, b, span);
     scores(w->s, w->v, w->doutt, w, b, span);
-    if (b->pass->attention->dropout > 0) {
+    bool drops = b->pass->attention->dropout > 0;
+    if (drops) {
         draw_mask(w, b, span);
+    }
+    if (b->single) {
+        sum_delta(w, b, span);
+    }
+    if (drops) {
         softmax_backward(w, b, span, true);
     } else {
         softmax_backward(w, b, span, false);
@@ -459,7 +483,8 @@ static void backward_block(const Buffers *w, const Block *b) {
     for (size_t i = 0; i < b->queries; i++) {
         expect_read(pass->out + at + (i + AHEAD) * b->width, b->d);
         w->row[i] = pass->lse[(b->first + i) * pass->attention->heads + b->head];
-        w->row[QUERIES + i] = dot(w->dout + i * w->ld, pass->out + at + i * b->width, b->d);
+        w->row[QUERIES + i] =
+            b->single ? 0 : dot(w->dout + i * w->ld, pass->out + at + i * b->width, b->d);
     }
     each_span(w, b, backward_span);
     for (size_t i = 0; i < b->queries; i++) {
@@ -495,6 +520,7 @@ static void each_block(const AttentionPass *pass, size_t group, size_t head, flo
                        .stride = (a->heads + 2 * a->kv_heads) * d,
                        .scale = a->scale != 0 ? a->scale : 1 / sqrtf((float)d)};
             b.fresh = head % heads_per_key == 0 ? reach(&b, b.position) : SIZE_MAX;
+            b.single = a->bidirectional && a->window == 0 && s->end - s->begin <= KEYS;
             f(&w, &b);
         }
     }

@@ -30,6 +30,7 @@ typedef struct Block {
     size_t d, width, stride; /* floats of a head, of a row of out, and of qkv */
     size_t fresh;            /* keys from here on have no gradient yet */
     float scale;
+    bool single; /* an encoder's rows that see all of one block of keys */
 } Block;
 
 /* A block of keys, as the queries of a block see it: query i sees key j when i + low < j <= i + high. */
