@@ -154,6 +154,48 @@ static bool read_wordpiece(Tokenizer *tokenizer, const cJSON *model, Error *err)
            tokenizer_fault(tokenizer, "model.unk_token", err, "expected a token of the vocabulary");
 }
 
+/* The double that Hugging Face's program makes of a number (serde_json's f64_from_parts): as many digits
+ * as 64 bits hold, rounded, then multiplied or divided by a power of ten. That may be the neighbor of the
+ * nearest double, and decides between ways to cut a text whose scores are equal but for rounding. */
+static double score_from_digits(const char *text) {
+    uint64_t digits = 0;
+    long exponent = 0;
+    bool negative = *text == '-', fraction = false, full = false;
+    for (text += negative; *text != '\0' && *text != 'e' && *text != 'E'; text++) {
+        if (*text == '.') {
+            fraction = true;
+            continue;
+        }
+        uint64_t digit = (uint64_t)(*text - '0');
+        full = full || digits > (UINT64_MAX - digit) / 10;
+        digits = full ? digits : digits * 10 + digit;
+        exponent += full ? !fraction : -(long)fraction;
+    }
+    if (*text != '\0') {
+        long told = strtol(text + 1, NULL, 10);
+        exponent += told < -10000 ? -10000 : told > 10000 ? 10000 : told;
+    }
+    double value = (double)digits;
+    for (; exponent < -308 && value != 0; exponent += 308) {
+        value /= 1e308;
+    }
+    char power[32];
+    snprintf(power, sizeof power, "1e%ld", labs(exponent));
+    value = value == 0      ? value
+            : exponent >= 0 ? value * strtod(power, NULL)
+                            : value / strtod(power, NULL);
+    return negative ? -value : value;
+}
+
+static bool read_score(const cJSON *item, double *score, Error *err) {
+    Str text = {0};
+    json_put_tree(&text, item, false);
+    bool ok = str_ok(&text, err);
+    *score = ok ? score_from_digits(str_text(&text)) : 0;
+    str_done(&text);
+    return ok;
+}
+
 static bool read_pieces(Tokenizer *tokenizer, const cJSON *vocab, Error *err) {
     if (!cJSON_IsArray(vocab)) {
         return tokenizer_fault(tokenizer, "model.vocab", err,
@@ -172,12 +214,12 @@ static bool read_pieces(Tokenizer *tokenizer, const cJSON *vocab, Error *err) {
             return tokenizer_fault(tokenizer, path, err, "expected [\"piece\", score]");
         }
         if (!tokenizer_put_token(tokenizer, json_string(piece), id, err) ||
-            !mem_reserve(&tokenizer->score, &capacity, (size_t)id + 1, sizeof(double), err)) {
+            !mem_reserve(&tokenizer->score, &capacity, (size_t)id + 1, sizeof(double), err) ||
+            !read_score(score, &tokenizer->score[id], err)) {
             return false;
         }
-        tokenizer->score[id] = score->valuedouble;
         tokenizer->scores = (size_t)id + 1;
-        least = score->valuedouble < least ? score->valuedouble : least;
+        least = tokenizer->score[id] < least ? tokenizer->score[id] : least;
     }
     tokenizer->unknown_score = least - 10;
     return true;

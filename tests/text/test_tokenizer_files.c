@@ -225,6 +225,29 @@ static void reads_pieces_and_added_tokens_beyond(void **state) {
     tokenizer_free(tokenizer);
 }
 
+/* Two ways with equal scores but for rounding; the numbers are read as Hugging Face's program reads them,
+ * which gave these ids. With the nearest doubles "..." would come first. */
+static void reads_scores_to_their_last_bit(void **state) {
+    (void)state;
+    Error err = {0};
+    Tokens tokens = {0};
+    Tokenizer *tokenizer =
+        load(&(Parts){.vocab = "[[\"<unk>\",0.0],[\"a\",-9.976236217342015],"
+                               "[\".\",-3.884042054266186],[\"...\",-11.61807273631841]]",
+                      .merges = "[]",
+                      .pre = "null",
+                      .more = ",\"type\":\"Unigram\",\"unk_id\":0"},
+             &err);
+    assert_ok(tokenizer != NULL, &err);
+    assert_ok(tokenizer_encode(tokenizer, "a....", 5, true, &tokens, &err), &err);
+    assert_int_equal(tokens.count, 3);
+    for (int32_t i = 0; i < 3; i++) {
+        assert_int_equal(tokens.id[i], i + 1);
+    }
+    tokens_done(&tokens);
+    tokenizer_free(tokenizer);
+}
+
 /* Steps that each make more of what the last one made are stopped before memory is gone. */
 static void stops_growth_without_end(void **state) {
     (void)state;
@@ -500,6 +523,7 @@ int main(void) {
         cmocka_unit_test(survives_damaged_files),
         cmocka_unit_test(names_missing_files_and_bytes),
         cmocka_unit_test(reads_roles),
+        cmocka_unit_test(reads_scores_to_their_last_bit),
         cmocka_unit_test(reads_added_tokens_of_a_pair),
         cmocka_unit_test(writes_back_what_it_read),
     };
