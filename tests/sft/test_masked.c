@@ -355,6 +355,61 @@ static void shell(const char *format, ...) {
     test_run_done(&result);
 }
 
+static void open_folder(World *world, const char *folder, const char *const *more) {
+    Error err = {0};
+    char path[700];
+    snprintf(path, sizeof path, "model.path=%s", folder);
+    const char *const from[] = {path, "train.batch=8", "train.schedule=constant",
+                                "checkpoint.best=null", NULL};
+    assert_ok(try_open(world, write_data(false), tokenizer_setting("bert.json"),
+                       (const char *const *const[]){from, more, NULL}, &err),
+              &err);
+    assert_ok(sft_allocate(&world->sft, &err), &err);
+}
+
+/* An adapter alone learns masked words on a frozen encoder (whose small embeddings, frozen too, leave it little
+ * to win), and is read back as it was saved. */
+static void test_adapter(void **state) {
+    (void)state;
+    World world;
+    Error err = {0};
+    SftSums before, after, again;
+    const char *folder = test_folder();
+    char base[700], adapter[700];
+    snprintf(base, sizeof base, "%s/base/model", folder);
+    snprintf(adapter, sizeof adapter, "%s/adapter", folder);
+    base[strlen(base) - strlen("/model")] = '\0';
+    run(write_data(true), base, false);
+    base[strlen(base)] = '/';
+    open_folder(&world, base,
+                (const char *const[]){"lora.rank=4", "train.learning_rate=0.05", NULL});
+    const Model *model = &world.sft.model;
+    assert_true(model->config.head == HEAD_LM && model->config.adapter.rank == 4);
+    Model whole;
+    assert_ok(model_load(&whole, base, HEAD_LM, 0, NULL, &err), &err);
+    assert_ok(sft_measure(&world.sft, &world.sft.train, &before, &err), &err);
+    for (int64_t i = 0; i < 80; i++) {
+        Metrics metrics = {0}, timing = {0};
+        bool finished = false;
+        assert_ok(sft_stage.step(&world.sft, i, &metrics, &timing, &finished, &err), &err);
+    }
+    assert_ok(sft_measure(&world.sft, &world.sft.train, &after, &err), &err);
+    assert_true(after.tokens == before.tokens && after.loss < 0.99 * before.loss);
+    for (size_t i = 0; i < whole.parameters; i++) {
+        const Parameter *want = &whole.parameter[i], *have = model_find(model, want->name);
+        assert_non_null(have);
+        assert_memory_equal(parameter_data(model, have), parameter_data(&whole, want),
+                            want->count * sizeof(float));
+    }
+    assert_ok(stage_save_model(model, world.sft.tokenizer, &world.sft.layout, adapter, &err), &err);
+    world_close(&world);
+    open_folder(&world, adapter, NULL);
+    assert_ok(sft_measure(&world.sft, &world.sft.train, &again, &err), &err);
+    assert_memory_equal(&again, &after, sizeof after);
+    world_close(&world);
+    model_done(&whole);
+}
+
 /* The same bytes from two runs, and from one that is cut back and resumed. */
 static void test_resume(void **state) {
     (void)state;
@@ -430,10 +485,11 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_masked_step),   cmocka_unit_test(test_next_step),
-        cmocka_unit_test(test_draws),         cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_learns),        cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_masked_step), cmocka_unit_test(test_next_step),
+        cmocka_unit_test(test_draws),       cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_learns),      cmocka_unit_test(test_adapter),
+        cmocka_unit_test(test_resume),      cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, set_up, NULL) != 0;
 }
