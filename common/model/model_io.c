@@ -433,27 +433,6 @@ static bool load(Model *model, const Model *memory, const char *path, CompactTyp
     return ok;
 }
 
-/* "owner/name" or "name". */
-static bool is_hub_name(const char *path) {
-    const char *slash = strchr(path, '/');
-    return path[0] != '/' && path[0] != '.' && path[0] != '~' && path[0] != '\0' &&
-           (slash == NULL || (slash[1] != '\0' && strchr(slash + 1, '/') == NULL));
-}
-
-bool model_path_check(const char *path, Error *err) {
-    if (file_exists(path)) {
-        return true;
-    }
-    if (!is_hub_name(path)) {
-        return error_at(err, ERROR_NO_INPUT, path, 0, 0, "there is no such model folder");
-    }
-    return error_at(err, ERROR_NO_INPUT, path, 0, 0,
-                    "there is no such model folder here; if it is a name on the Hugging Face Hub, "
-                    "download it first (hf download %.200s --local-dir DIR) and name DIR: these "
-                    "programs never use the network",
-                    path);
-}
-
 bool model_load(Model *model, const char *folder, int head, size_t labels, bool *fresh_head,
                 Error *err) {
     return model_load_compact(model, folder, COMPACT_NONE, head, labels, fresh_head, err);
