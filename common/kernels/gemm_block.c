@@ -47,8 +47,9 @@ INLINE void tile(const int rows, const int panels, const GemmType type, const Ge
         for (int v = 0; v < 2 * panels; v++) {
             sum[r][v] = (Vector){0};
         }
-        __builtin_prefetch(at.c + (size_t)r * at.ldc, 1);
-        __builtin_prefetch(at.c + (size_t)r * at.ldc + TILE_COLUMNS - 1, 1);
+        /* what the tile below writes, a whole tile ahead: memory may be busy */
+        __builtin_prefetch(at.c + (size_t)(rows + r) * at.ldc, 1);
+        __builtin_prefetch(at.c + (size_t)(rows + r) * at.ldc + TILE_COLUMNS - 1, 1);
     }
     for (size_t p = 0; p < steps; p++, a += a_step, b += b_step, ahead += at.ahead_step) {
         UNROLL
