@@ -323,11 +323,42 @@ static void test_adapter_ppo(void **state) {
     disturb("rlhf-ppo", options, 5);
 }
 
+/* On a base in blocks of bytes: policy, reference, critic share it; the program asserts the KL of 0. */
+static void test_compact_ppo(void **state) {
+    (void)state;
+    const char *options[] = {"--data",
+                             source("datasets/samples/prompts.jsonl"),
+                             "--model",
+                             sft_folder(),
+                             "--reward-model",
+                             reward_folder(),
+                             "--set",
+                             "lora.rank=3",
+                             "--set",
+                             "lora.base=int8",
+                             "--set",
+                             "lora.merge=true",
+                             "--set",
+                             "ppo.critic=policy",
+                             "--set",
+                             "train.steps=4",
+                             "--set",
+                             "train.batch=8",
+                             "--set",
+                             "checkpoint.every=1",
+                             "--set",
+                             "generation.max_tokens=16",
+                             "--set",
+                             "ppo.minibatches=2",
+                             NULL};
+    disturb("rlhf-ppo", options, 6);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sft),         cmocka_unit_test(test_reward),
         cmocka_unit_test(test_ppo),         cmocka_unit_test(test_adapter_sft),
-        cmocka_unit_test(test_adapter_ppo),
+        cmocka_unit_test(test_adapter_ppo), cmocka_unit_test(test_compact_ppo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
