@@ -19,6 +19,27 @@ static bool fault(const char *file, Error *err, const char *what) {
     return error_at(err, ERROR_DATA, file, 0, 0, "precompiled_charsmap: %s", what);
 }
 
+/* Darts: bits 0 to 7 and 31 are the label, bit 8 says that a key ends, the rest leads on. */
+static uint32_t offset(uint32_t unit) {
+    return (unit >> 10) << ((unit & 1u << 9) >> 6);
+}
+
+/* Whether all replacements begin with a character: a text that begins inside of one is not UTF-8. */
+static bool replacements_begin(const Charsmap *map) {
+    for (size_t i = 0; i < map->units; i++) {
+        uint32_t unit = map->unit[i];
+        size_t end = i ^ offset(unit);
+        if ((unit & 1u << 31) != 0 || (unit & 1u << 8) == 0 || end >= map->units) {
+            continue;
+        }
+        uint32_t value = map->unit[end] & 0x7fffffff;
+        if (value < map->n && ((unsigned char)map->text[value] & 0xc0) == 0x80) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool charsmap_read(Charsmap *map, const char *bytes, size_t n, const char *file, Error *err) {
     *map = (Charsmap){0};
     if (n < 4) {
@@ -43,6 +64,10 @@ bool charsmap_read(Charsmap *map, const char *bytes, size_t n, const char *file,
         charsmap_done(map);
         return fault(file, err, "its texts are not valid UTF-8");
     }
+    if (!replacements_begin(map)) {
+        charsmap_done(map);
+        return fault(file, err, "a replacement begins inside a character");
+    }
     return true;
 }
 
@@ -50,11 +75,6 @@ void charsmap_done(Charsmap *map) {
     free(map->unit);
     free(map->text);
     *map = (Charsmap){0};
-}
-
-/* Darts: bits 0 to 7 and 31 are the label, bit 8 says that a key ends, the rest leads on. */
-static uint32_t offset(uint32_t unit) {
-    return (unit >> 10) << ((unit & 1u << 9) >> 6);
 }
 
 static const char *search(const Charsmap *map, const char *text, size_t n, bool longest,

@@ -114,6 +114,10 @@ static void refuses_what_it_does_not_compute(void **state) {
          "fewer than 4 bytes"},
         {{.normalizer = "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"/////w==\"}"},
          "does not fit"},
+        /* "\x01" becomes what stands behind the first byte of a character of two. */
+        {{.normalizer = "{\"type\":\"Precompiled\","
+                        "\"precompiled_charsmap\":\"DAAAAAAAAAABDQAAAQAAgMOpAA==\"}"},
+         "begins inside a character"},
         {{.pre = "{\"type\":\"UnicodeScripts\"}"}, "\"UnicodeScripts\" is not supported"},
         {{.pre = "{\"type\":\"Metaspace\"}"}, "pre_tokenizer.replacement"},
         {{.pre = "{\"type\":\"Metaspace\",\"replacement\":\"ab\"}"}, "one character"},
