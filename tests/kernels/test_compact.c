@@ -288,7 +288,7 @@ static void test_products(void **state) {
         p.ldb = p.tb == PLAIN ? p.n : p.k;
         p.ldc = p.n + 2;
         size_t rows = p.tb == PLAIN ? p.k : p.n;
-        fill(a, (p.m > p.k ? p.m : p.k) * p.lda, 2 * trial);
+        fill(a, (p.ta == PLAIN ? p.m : p.k) * p.lda, 2 * trial);
         fill(old, p.m * p.ldc + GUARD, 2 * trial + 1);
         fill(x, rows * p.ldb, trial);
         for (size_t i = 0; gemm_kernels_at(i) != NULL; i++) {
