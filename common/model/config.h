@@ -32,6 +32,7 @@ typedef enum RopeScaling {
 
 typedef struct Rope {
     size_t dimensions; /* of a head, even; 0: positions are not rotated in */
+    double share; /* what part of a head they are, as the file says; 0: dimensions / head size */
     double theta;
     RopeScaling scaling;
     double factor, low, high; /* low, high: ROPE_LLAMA3's frequency factors */

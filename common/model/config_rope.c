@@ -144,6 +144,7 @@ static bool rope_of(const ModelConfig *config, const RopeSource *from, const cha
                         "the part of a head that turns is %g; %s was expected", share,
                         keys->share == NULL ? "1" : "a number up to 1");
     }
+    out->share = share;
     out->dimensions = (size_t)((double)config_head_size(config) * share);
     if (out->dimensions == 0 && config_head_size(config) > 0) {
         return error_at(err, ERROR_DATA, from->source->path, 0, 0,
@@ -309,6 +310,8 @@ bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err) {
     if (same && (old_complete(config, json) || !is_object(json, "rope_parameters"))) {
         return true;
     }
-    double share = (double)config->rope.dimensions / (double)config_head_size(config);
+    double share = config->rope.share > 0.0
+                       ? config->rope.share
+                       : (double)config->rope.dimensions / (double)config_head_size(config);
     return old_write(config, share, json, err) && (same || new_write(config, share, json, err));
 }

@@ -300,6 +300,25 @@ static void test_families(void **state) {
     model_config_done(&c);
 }
 
+/* A part of a head that is no whole number of dimensions stays as it is spelled, in both spellings. */
+static void test_rotated_part(void **state) {
+    (void)state;
+    Error err = {0};
+    ModelConfig config, again;
+    assert_ok(read_text(&config,
+                        NEOX ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":10000,"
+                             "\"partial_rotary_factor\":0.6}}",
+                        &err),
+              &err);
+    assert_int_equal(config.rope.dimensions, 4); /* of 8, as transformers cuts 4.8 */
+    assert_ok(model_config_write(&config, here(), &err), &err);
+    assert_ok(model_config_read(&again, here(), &err), &err);
+    assert_int_equal(again.rope.dimensions, 4);
+    assert_true(again.rope.share == 0.6);
+    model_config_done(&config);
+    model_config_done(&again);
+}
+
 /* What drops around an encoder's pooler: read, kept as it is spelled, and set in a new model. */
 static void test_classifier_dropout(void **state) {
     (void)state;
@@ -428,6 +447,7 @@ int main(void) {
         cmocka_unit_test(test_accepted),
         cmocka_unit_test(test_new),
         cmocka_unit_test(test_families),
+        cmocka_unit_test(test_rotated_part),
         cmocka_unit_test(test_classifier_dropout),
         cmocka_unit_test(test_every_family_new),
     };
