@@ -9,6 +9,7 @@
 
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/text/sentencepiece.h"
 #include "common/text/tokenizer.h"
 #include "tests/support/support.h"
 #include "tests/text/cases.h"
@@ -167,13 +168,30 @@ static void reads_the_real_tokenizer(void **state) {
     tokenizer_free(tokenizer);
 }
 
+/* A key of a table that ends inside a character is none: what is left would be no character. */
+static void test_key_inside_character(void **state) {
+    (void)state;
+    Error err = {0};
+    Charsmap map;
+    /* three units: the root, the byte c3 with a value, the value 0; then the text "x" */
+    static const char bytes[] = "\x0c\0\0\0"
+                                "\0\x08\x03\0"
+                                "\xc3\x0d\0\0"
+                                "\0\0\0\x80"
+                                "x";
+    size_t length;
+    assert_ok(charsmap_read(&map, bytes, sizeof bytes, "here", &err), &err);
+    assert_null(charsmap_longest(&map, "\xc3\xa9", 2, &length));
+    assert_string_equal(charsmap_longest(&map, "\xc3", 1, &length), "x");
+    assert_int_equal(length, 1);
+    charsmap_done(&map);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(is_as_sentencepiece),
-        cmocka_unit_test(llama2c_means_the_same),
-        cmocka_unit_test(saves_a_model),
-        cmocka_unit_test(survives_damage),
-        cmocka_unit_test(reads_the_real_tokenizer),
+        cmocka_unit_test(test_key_inside_character), cmocka_unit_test(is_as_sentencepiece),
+        cmocka_unit_test(llama2c_means_the_same),    cmocka_unit_test(saves_a_model),
+        cmocka_unit_test(survives_damage),           cmocka_unit_test(reads_the_real_tokenizer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
