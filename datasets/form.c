@@ -258,6 +258,20 @@ static const char *accepted_forms(const Source *source, char *out, size_t size) 
     return out;
 }
 
+/* What reads records of a kind. */
+static const char *reader_of(RecordKind kind) {
+    switch (kind) {
+    case RECORD_RANKING:
+        return "rlhf-reward";
+    case RECORD_LABELED:
+        return "rlhf-reward with reward.objective \"classification\" or \"regression\"";
+    case RECORD_PROMPT:
+        return "rlhf-ppo and rlhf-generate";
+    default:
+        return "rlhf-sft";
+    }
+}
+
 const Form *form_recognize(const Source *source, Error *err) {
     for (size_t i = 0; i < FORMS; i++) {
         if (is_accepted(source, forms[i].kind) && forms[i].matches(source)) {
@@ -272,8 +286,10 @@ const Form *form_recognize(const Source *source, Error *err) {
             }
             row_error(
                 source->row, NULL, err,
-                "a record of form \"%s\", which this program does not use; expected one of: %s",
-                forms[i].name, accepted_forms(source, accepted, sizeof accepted));
+                "a record of form \"%s\", which this program does not use as it is set (%s does); "
+                "expected one of: %s",
+                forms[i].name, reader_of(forms[i].kind),
+                accepted_forms(source, accepted, sizeof accepted));
             return NULL;
         }
     }

@@ -177,7 +177,8 @@ static const BadInput rankings[] = {
             "ontent\":\"b\"}],\"rejected\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\""
             ":\"assistant\",\"content\":\"c\"}]}\n")}},
     {"labels for a ranking", "rlhf-reward --model &m --data @x.jsonl --output @out", 65,
-     "@x.jsonl:1:1: a record of form \"labeled\", which this program does not use",
+     "@x.jsonl:1:1: a record of form \"labeled\", which this program does not use as it is set "
+     "(rlhf-reward with reward.objective \"classification\" or \"regression\" does)",
      {WRITE("x.jsonl",
             "{\"text\":\"a\",\"label\":\"good\"}\n{\"text\":\"b\",\"label\":\"bad\"}\n")}},
     {"rankings for a classifier",
