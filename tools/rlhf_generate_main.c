@@ -470,6 +470,16 @@ static bool run(const Config *config, Tool *tool, Error *err) {
     return run_interactive(&job, err);
 }
 
+/* A model whose folder says nothing of a layout has seen text alone: it goes on where the prompt ends. */
+static void continue_text(const Config *config, Tool *tool) {
+    if (tool->layout.assumed && config->tool.layout.name == NULL &&
+        config->tool.layout.separator == NULL && tool->layout.separator != NULL) {
+        tool->layout.separator[0] = '\0';
+        log_info(&tool->log, "the model has neither a layout nor a chat template: it continues the "
+                             "prompt's text; layout.separator puts something between");
+    }
+}
+
 int main(int argc, char **argv) {
     Config config = {0};
     OptionOrigins *origins = NULL;
@@ -483,6 +493,7 @@ int main(int argc, char **argv) {
         }
         ok = ok && tool_open(&tool, &config.tool, HEAD_LM, &err);
         if (ok) {
+            continue_text(&config, &tool);
             ok = run(&config, &tool, &err);
             tool_close(&tool);
         }

@@ -8,6 +8,10 @@
 
 #include "tests/support/support.h"
 
+#define STORY                                                                                      \
+    ", there was a little girl named Lily. She loved to play outside in the park. One day, she "   \
+    "saw a big, red ball. She wanted to play with it, but it was too high."
+
 static void test_story(void **state) {
     (void)state;
     if (test_data() == NULL) {
@@ -16,20 +20,23 @@ static void test_story(void **state) {
     char model[700], tokenizer[700];
     snprintf(model, sizeof model, "%s/models/stories260K/stories260K.bin", test_data());
     snprintf(tokenizer, sizeof tokenizer, "%s/models/stories260K/tok512.bin", test_data());
-    const char *const argv[] = {
-        "rlhf-generate", "--quiet",           "--model",  model,
-        "--tokenizer",   tokenizer,           "--set",    "layout.prefix=<s>",
-        "--set",         "layout.separator=", "--prompt", "",
-        "--greedy",      "--max-tokens",      "120",      NULL};
-    TestRun run;
-    test_run(&run, argv);
-    assert_int_equal(run.status, 0);
-    assert_non_null(strstr(
-        str_text(&run.out),
-        "\"completion\":\"Once upon a time, there was a little girl named Lily. She loved to "
-        "play outside in the park. One day, she saw a big, red ball. She wanted to play with "
-        "it, but it was too high."));
-    test_run_done(&run);
+    /* From nothing but BOS, as published, and the same words when they are begun by the user. */
+    static const struct {
+        const char *prompt, *completion;
+    } cases[] = {
+        {"",                 "\"completion\":\"Once upon a time" STORY},
+        {"Once upon a time", "\"completion\":\"" STORY                },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *const argv[] = {"rlhf-generate", "--quiet",      "--model",  model,
+                                    "--tokenizer",   tokenizer,      "--prompt", cases[i].prompt,
+                                    "--greedy",      "--max-tokens", "120",      NULL};
+        TestRun run;
+        test_run(&run, argv);
+        assert_int_equal(run.status, 0);
+        assert_non_null(strstr(str_text(&run.out), cases[i].completion));
+        test_run_done(&run);
+    }
 }
 
 int main(void) {
