@@ -9,10 +9,10 @@
  * before: nothing half-written, no output folder.
  *
  * To add a case, add a row. In commands, texts and expectations "@" at the beginning of a word
- * stands for the row's own folder, "&" for the folder with good inputs: &m          a tiny causal
- * LM folder (config.json, model.safetensors, tokenizer.json, ...) &rm         a tiny reward model
- * folder with the same tokenizer &sft.jsonl  demonstrations     &rank.jsonl  rankings
- * &prompts.jsonl  prompts
+ * stands for the row's own folder, "&" for the folder with good inputs:
+ * - &m: a tiny causal LM folder (config.json, model.safetensors, tokenizer.json, ...)
+ * - &rm: a tiny reward model folder with the same tokenizer
+ * - &sft.jsonl: demonstrations; &rank.jsonl: rankings; &prompts.jsonl: prompts
  */
 #ifndef RLHF_TESTS_CLI_BAD_INPUT_H
 #define RLHF_TESTS_CLI_BAD_INPUT_H
