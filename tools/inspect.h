@@ -50,6 +50,5 @@ void inspect_safetensors(Inspection *in, const char *path);
 /* A folder, or a llama2.c file. */
 void inspect_model(Inspection *in, const char *path);
 void inspect_tokenizer(Inspection *in, const char *path);
-void inspect_memory(Inspection *in, const Model *model);
 
 #endif

@@ -2,6 +2,7 @@
  *
  * Model folders: configuration, weights, tokenizer, layout, memory, and where they can go.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,12 +136,24 @@ static void put_config(Inspection *in, const Model *model) {
     }
 }
 
-/* Gradients and both moments, beside the weights. */
-static size_t training(const Model *model) {
-    return mem_mul(3, optimizer_bytes(model) / 2);
+/* What the model takes as a base under an adapter (lora.base). */
+static void put_held(Inspection *in, cJSON *object, const Model *model) {
+    ModelConfig config = model->config; /* shallow */
+    config.adapter = (AdapterConfig){0};
+    for (CompactType type = COMPACT_BF16; compact_type_name[type] != NULL; type++) {
+        char key[32];
+        Model held;
+        if (!parameters_layout(&held, &config, type, NULL)) {
+            in->failed = true;
+            return;
+        }
+        snprintf(key, sizeof key, "lora_base_%s_bytes", compact_type_name[type]);
+        inspect_number(in, object, key, (double)model_bytes(&held));
+        model_done(&held);
+    }
 }
 
-void inspect_memory(Inspection *in, const Model *model) {
+static void put_memory(Inspection *in, const Model *model) {
     const ModelConfig *config = &model->config;
     size_t context = in->context < config->context ? in->context : config->context;
     WorkspacePlan train = {.tokens = in->tokens, .sequences = in->tokens, .training = true};
@@ -150,31 +163,32 @@ void inspect_memory(Inspection *in, const Model *model) {
     ModelConfig scores = *config; /* shallow: sizes are all that is asked for */
     scores.head = HEAD_SCORES;
     scores.labels = scores.labels > 0 ? scores.labels : 1;
-    size_t weights = mem_mul(model->count, sizeof(float)), one = training(model);
+    double weights = (double)model_bytes(model), optimizer = (double)optimizer_bytes(model);
+    double trained = weights + 1.5 * optimizer; /* gradients, as large as each of its two moments */
+    double pass = (double)workspace_bytes(config, &train);
+    double judge = (double)workspace_bytes(&scores, &train);
     cJSON *object = inspect_object(in, in->root, "memory");
     inspect_put(in, object, "for",
                 "micro-batches of %zu tokens, 64 completions within %zu tokens, all weights "
                 "trained in F32",
                 in->tokens, context);
-    inspect_number(in, object, "weights_bytes", (double)weights);
-    if (config->head != HEAD_SCORES && !config->family->block.bidirectional) {
-        size_t pass = workspace_bytes(config, &train), judge = workspace_bytes(&scores, &train);
-        inspect_number(in, object, "sft_bytes", (double)weights + (double)one + (double)pass);
-        inspect_number(in, object, "reward_bytes", (double)weights + (double)one + (double)judge);
-        double ppo = 4.0 * (double)weights + 2.0 * (double)one + (double)pass + (double)judge +
-                     2.0 * (double)workspace_bytes(config, &read) +
-                     (double)generator_bytes(config, &generator);
-        inspect_number(in, object, "ppo_bytes", ppo);
-        inspect_put(in, object, "ppo_holds",
-                    "policy, reference, reward model and critic of this size");
-        inspect_number(in, object, "generate_bytes",
-                       (double)weights + (double)generator_bytes(config, &generator));
-    } else {
-        inspect_number(in, object, "reward_bytes",
-                       (double)weights + (double)one + (double)workspace_bytes(config, &train));
-        inspect_number(in, object, "score_bytes",
-                       (double)weights + (double)workspace_bytes(config, &read));
+    inspect_number(in, object, "weights_bytes", weights);
+    put_held(in, object, model);
+    if (config->head != HEAD_SCORES) {
+        inspect_number(in, object, "sft_bytes", trained + pass);
     }
+    inspect_number(in, object, "reward_bytes", trained + judge);
+    if (config->head == HEAD_SCORES || config->family->block.bidirectional) {
+        inspect_number(in, object, "score_bytes",
+                       weights + (double)workspace_bytes(&scores, &read));
+        return;
+    }
+    double sampler = (double)generator_bytes(config, &generator);
+    inspect_number(in, object, "ppo_bytes",
+                   2 * weights + 2 * trained + pass + judge +
+                       2 * (double)workspace_bytes(config, &read) + sampler);
+    inspect_put(in, object, "ppo_holds", "policy, reference, reward model and critic of this size");
+    inspect_number(in, object, "generate_bytes", weights + sampler);
 }
 
 static void put_export(Inspection *in, const Model *model) {
@@ -241,7 +255,7 @@ void inspect_model(Inspection *in, const char *path) {
     if (open_model(in, path, &model, &err)) {
         put_config(in, &model);
         put_export(in, &model);
-        inspect_memory(in, &model);
+        put_memory(in, &model);
         model_done(&model);
     } else {
         inspect_refuse(in, &err);

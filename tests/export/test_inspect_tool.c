@@ -8,7 +8,9 @@
 
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/memory.h"
 #include "common/base/random.h"
+#include "common/model/adapter.h"
 #include "tests/export/models.h"
 #include "tests/support/support.h"
 
@@ -157,6 +159,68 @@ static void test_shards(void **state) {
         weights += json_member(file, "weights")->valuedouble;
     }
     assert_number(json_member(report, "model"), "parameters", weights);
+    cJSON_Delete(report);
+}
+
+/* Weights of GPT-2's matrices that lora.base speaks of, all of them rows or columns of whole blocks, and of
+ * the rest. */
+enum { LARGE = 403 * 64 + 2 * 12 * 64 * 64, SMALL_ONES = 96 * 64 + 2 * 13 * 64 + 128 };
+
+static void assert_bases(const cJSON *memory) {
+    enum { MATRICES = 1 + 2 * 4, LINE = 64 }; /* a matrix begins at a line of 64 bytes */
+    const cJSON *bytes = json_member(memory, "lora_base_int8_bytes");
+    double least = 4.0 * SMALL_ONES + LARGE / 32.0 * 34;
+    assert_number(memory, "lora_base_bf16_bytes", 4.0 * SMALL_ONES + 2.0 * LARGE);
+    assert_non_null(bytes);
+    assert_true(bytes->valuedouble >= least && bytes->valuedouble < least + MATRICES * LINE);
+}
+
+/* A whole model, and an adapter on it, whose base is the same one. */
+static void test_bases(void **state) {
+    (void)state;
+    Error err = {0};
+    Model model;
+    Tokenizer *tokenizer;
+    const char *folder;
+    test_model_open(&test_models[0], &model, &tokenizer, &folder);
+    assert_int_equal(model_weights(&model), LARGE + SMALL_ONES);
+    cJSON *report = inspect(folder, 0, "");
+    const cJSON *memory = json_member(report, "memory");
+    assert_number(memory, "weights_bytes", 4.0 * (LARGE + SMALL_ONES));
+    assert_bases(memory);
+    cJSON_Delete(report);
+    const char *const parts[] = {"lora base bf16 ", "lora base int8 ", NULL};
+    assert_says(folder, "--quick", parts);
+
+    const char *adapted = test_path(test_folder(), "adapter"), *const target = "all-linear";
+    AdapterConfig adapter = {.rank = 4, .alpha = 4};
+    assert_ok(adapter_targets(&model.config, &target, 1, &adapter.targets, &err), &err);
+    assert_ok(model_adapt(&model, &adapter, 1, &err), &err);
+    model.base = mem_strdup(folder, &err);
+    assert_non_null(model.base);
+    assert_ok(file_make_folders(adapted, &err) && model_save(&model, adapted, &err), &err);
+    assert_ok(tokenizer_save(tokenizer, adapted, &err), &err);
+    report = inspect(adapted, 0, "");
+    memory = json_member(report, "memory");
+    assert_string(report, "kind", "adapter folder");
+    assert_number(memory, "weights_bytes", 4.0 * (LARGE + SMALL_ONES + model.own_count));
+    assert_bases(memory);
+    cJSON_Delete(report);
+    tokenizer_free(tokenizer);
+    model_done(&model);
+}
+
+/* An encoder learns masked words and scores texts; it is no policy. */
+static void test_encoder_memory(void **state) {
+    (void)state;
+    const char *folder = test_path(test_fixtures(), "families/bert-masked");
+    cJSON *report = inspect(folder, 66, "holds no tokenizer");
+    const cJSON *memory = json_member(report, "memory");
+    assert_non_null(json_member(memory, "sft_bytes"));
+    assert_non_null(json_member(memory, "reward_bytes"));
+    assert_non_null(json_member(memory, "score_bytes"));
+    assert_null(json_member(memory, "ppo_bytes"));
+    assert_null(json_member(memory, "generate_bytes"));
     cJSON_Delete(report);
 }
 
@@ -341,7 +405,8 @@ int main(void) {
         cmocka_unit_test(test_files_told),      cmocka_unit_test(test_run_folder),
         cmocka_unit_test(test_llama2c),         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_folders_refused), cmocka_unit_test(test_files_refused),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_random),          cmocka_unit_test(test_bases),
+        cmocka_unit_test(test_encoder_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
