@@ -149,33 +149,6 @@ static size_t own_parameter(const Model *model, const char *name) {
     return i;
 }
 
-static void shape_append(Str *out, const size_t *shape, int rank) {
-    str_append_char(out, '[');
-    for (int d = 0; d < rank; d++) {
-        str_appendf(out, "%s%zu", d > 0 ? ", " : "", shape[d]);
-    }
-    str_append_char(out, ']');
-}
-
-static bool shape_check(const SafeTensors *file, const Tensor *tensor, const Parameter *parameter,
-                        Error *err) {
-    bool same = tensor->rank == parameter->rank;
-    for (int d = 0; same && d < tensor->rank; d++) {
-        same = tensor->shape[d] == parameter->shape[d];
-    }
-    if (!same) {
-        Str found = {0}, expected = {0};
-        shape_append(&found, tensor->shape, tensor->rank);
-        shape_append(&expected, parameter->shape, parameter->rank);
-        error_at(err, ERROR_DATA, file->path, 0, 0,
-                 "tensor '%s' has the shape %s, but the base and adapter_config.json call for %s",
-                 tensor->name, str_text(&found), str_text(&expected));
-        str_done(&found);
-        str_done(&expected);
-    }
-    return same;
-}
-
 /* The rows of B lie in files as those of the layer's matrix. */
 static const TensorRow *reordered(const Model *model, size_t i) {
     bool second = false;
@@ -215,7 +188,9 @@ static bool own_read(Model *model, const SafeTensors *file, bool *fresh_scores, 
                           model->config.family->name);
         } else {
             found[i] = true;
-            ok = shape_check(file, tensor, &model->parameter[i], err) &&
+            const Parameter *parameter = &model->parameter[i];
+            ok = safetensors_check_shape(file, tensor, parameter->shape, parameter->rank,
+                                         "the base and adapter_config.json call", err) &&
                  tensor_read(model, file, tensor, i, err);
         }
     }
@@ -234,12 +209,6 @@ static bool own_read(Model *model, const SafeTensors *file, bool *fresh_scores, 
     return ok;
 }
 
-static bool same_rope(const Rope *a, const Rope *b) {
-    return a->dimensions == b->dimensions && a->theta == b->theta && a->scaling == b->scaling &&
-           a->factor == b->factor && a->low == b->low && a->high == b->high &&
-           a->original == b->original;
-}
-
 /* Sizes and mathematics: the base's weights are read as this configuration says. */
 static bool same_model(const ModelConfig *a, const ModelConfig *b) {
     return a->family == b->family && a->layers == b->layers && a->heads == b->heads &&
@@ -247,8 +216,8 @@ static bool same_model(const ModelConfig *a, const ModelConfig *b) {
            a->context == b->context && config_kv_heads(a) == config_kv_heads(b) &&
            config_head_size(a) == config_head_size(b) && a->segments == b->segments &&
            a->first_position == b->first_position && a->norm_epsilon == b->norm_epsilon &&
-           a->activation == b->activation && same_rope(&a->rope, &b->rope) &&
-           same_rope(&a->local_rope, &b->local_rope) && a->score_scalar == b->score_scalar &&
+           a->activation == b->activation && config_rope_same(&a->rope, &b->rope) &&
+           config_rope_same(&a->local_rope, &b->local_rope) && a->score_scalar == b->score_scalar &&
            a->window == b->window && memcmp(a->local, b->local, sizeof a->local) == 0 &&
            a->parallel == b->parallel && a->qkv_bias == b->qkv_bias && a->out_bias == b->out_bias &&
            a->inner_bias == b->inner_bias && a->head_norm == b->head_norm && a->tied == b->tied &&

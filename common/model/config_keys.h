@@ -38,6 +38,8 @@ const ActivationName *config_activations(const ModelFamily *family);
  * read, and leaves a file that says the same as it is. */
 bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *err);
 bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err);
+/* Whether heads turn the same way. */
+bool config_rope_same(const Rope *a, const Rope *b);
 
 /* The ids that end a completion. generation->json may be NULL; writing puts them into the tree of
  * generation_config.json unless it says the same. */

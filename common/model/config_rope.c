@@ -155,7 +155,7 @@ static bool rope_of(const ModelConfig *config, const RopeSource *from, const cha
     return scaling_read(out, from, config->context, err);
 }
 
-static bool rope_same(const Rope *a, const Rope *b) {
+bool config_rope_same(const Rope *a, const Rope *b) {
     return a->dimensions == b->dimensions && a->theta == b->theta && a->scaling == b->scaling &&
            a->factor == b->factor && a->low == b->low && a->high == b->high &&
            a->original == b->original;
@@ -171,7 +171,8 @@ static const cJSON *member_unless_null(const cJSON *json, const char *name) {
 }
 
 /* `rope_parameters` by kinds of layers. */
-static bool kinds_read(ModelConfig *config, const ConfigSource *source, Error *err) {
+static bool kinds_read(ModelConfig *config, const ConfigSource *source, double initial,
+                       Error *err) {
     const RopeKeys *keys = &config->family->rope;
     const cJSON *kinds = member_unless_null(source->json, "rope_parameters");
     for (const cJSON *item = kinds != NULL ? kinds->child : NULL; item != NULL; item = item->next) {
@@ -186,7 +187,7 @@ static bool kinds_read(ModelConfig *config, const ConfigSource *source, Error *e
     const RopeSource all = {source, of_all, member_unless_null(kinds, of_all), "rope_parameters"};
     const RopeSource local = {source, of_local, member_unless_null(kinds, of_local),
                               "rope_parameters"};
-    return rope_of(config, &all, keys->theta, keys->initial_theta, &config->rope, err) &&
+    return rope_of(config, &all, keys->theta, initial, &config->rope, err) &&
            rope_of(config, &local, keys->local, default_theta, &config->local_rope, err);
 }
 
@@ -201,12 +202,12 @@ bool config_rope_read(ModelConfig *config, const ConfigSource *source, Error *er
     const RopeSource new = {source, "rope_parameters",
                             member_unless_null(source->json, "rope_parameters"), "rope_parameters"};
     Rope other = {0};
-    bool ok = keys->local != NULL ? kinds_read(config, source, err)
+    bool ok = keys->local != NULL ? kinds_read(config, source, initial, err)
                                   : rope_of(config, &new, keys->theta, initial, &config->rope, err);
     if (!ok || !rope_of(config, &old, keys->theta, initial, &other, err)) {
         return false;
     }
-    if (old.object != NULL && new.object != NULL && !rope_same(&config->rope, &other)) {
+    if (old.object != NULL && new.object != NULL && !config_rope_same(&config->rope, &other)) {
         return error_at(
             err, ERROR_DATA, source->path, 0, 0,
             "'rope_scaling' and 'rope_parameters' say different things; one of them was "
@@ -305,8 +306,8 @@ bool config_rope_write(const ModelConfig *config, cJSON *json, Error *err) {
     ModelConfig said = *config;
     ConfigSource source = {.path = "config.json", .json = json};
     bool same = config->json != NULL && config_rope_read(&said, &source, NULL) &&
-                rope_same(&said.rope, &config->rope) &&
-                rope_same(&said.local_rope, &config->local_rope);
+                config_rope_same(&said.rope, &config->rope) &&
+                config_rope_same(&said.local_rope, &config->local_rope);
     if (same && (old_complete(config, json) || !is_object(json, "rope_parameters"))) {
         return true;
     }

@@ -411,6 +411,32 @@ static float float_at(const Tensor *tensor, size_t i) {
     return value;
 }
 
+static void shape_append(Str *out, const size_t *shape, int rank) {
+    str_append_char(out, '[');
+    for (int d = 0; d < rank; d++) {
+        str_appendf(out, "%s%zu", d > 0 ? ", " : "", shape[d]);
+    }
+    str_append_char(out, ']');
+}
+
+bool safetensors_check_shape(const SafeTensors *file, const Tensor *tensor, const size_t *shape,
+                             int rank, const char *caller, Error *err) {
+    bool same = tensor->rank == rank;
+    for (int d = 0; d < rank && same; d++) {
+        same = tensor->shape[d] == shape[d];
+    }
+    if (!same) {
+        Str found = {0}, expected = {0};
+        shape_append(&found, tensor->shape, tensor->rank);
+        shape_append(&expected, shape, rank);
+        error_at(err, ERROR_DATA, file->path, 0, 0, "tensor '%s' has the shape %s, but %s for %s",
+                 tensor->name, str_text(&found), caller, str_text(&expected));
+        str_done(&found);
+        str_done(&expected);
+    }
+    return same;
+}
+
 bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out,
                              size_t count, bool allow_nonfinite, Error *err) {
     if (tensor->type != TENSOR_F32 && tensor->type != TENSOR_F16 && tensor->type != TENSOR_BF16 &&
@@ -430,10 +456,11 @@ bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, floa
     for (size_t i = 0, end = 0; i < count; i = end) {
         end = count - i < piece ? count : i + piece;
         if (tensor->type == TENSOR_F32) {
-            memcpy(out + i, tensor->data + 4 * i, (end - i) * sizeof(float));
-        }
-        for (size_t k = i; k < end && tensor->type != TENSOR_F32; k++) {
-            out[k] = float_at(tensor, k);
+            memcpy(out + i, tensor->data + i * sizeof(float), (end - i) * sizeof(float));
+        } else {
+            for (size_t k = i; k < end; k++) {
+                out[k] = float_at(tensor, k);
+            }
         }
         file_map_release(&file->map, 0, file->map.size);
     }

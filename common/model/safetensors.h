@@ -58,6 +58,9 @@ typedef struct SafeTensors {
 bool safetensors_open(SafeTensors *file, const char *path, Error *err);
 void safetensors_close(SafeTensors *file);
 const Tensor *safetensors_find(const SafeTensors *file, const char *name);
+/* Whether the tensor has this shape; ERROR_DATA where it has not, saying "but `caller` for" this shape. */
+bool safetensors_check_shape(const SafeTensors *file, const Tensor *tensor, const size_t *shape,
+                             int rank, const char *caller, Error *err);
 /* Copies a tensor out as float; F32, F16, BF16 and F64 only, the count must match. Non-finite values are
  * ERROR_DATA unless allowed. */
 bool safetensors_read_floats(const SafeTensors *file, const Tensor *tensor, float *out,
