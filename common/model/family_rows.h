@@ -66,7 +66,47 @@
         BIAS(PART_NORM2_BIAS, SCOPE_BLOCK, "encoder.layer.%zu.output.LayerNorm.bias",              \
              EXTENT_WIDTH, ALWAYS)
 
-/* Rows that Llama's relatives have in common (llama.c). */
+/* What Llama and Gemma have in common, between norms that differ: rows of their tables, as above. */
+#define LLAMA_EMBEDDING                                                                            \
+    WEIGHT(PART_TOKEN_EMBEDDING, SCOPE_EMBEDDING, "embed_tokens.weight", EXTENT_VOCABULARY,        \
+           EXTENT_WIDTH, ALWAYS)
+#define LLAMA_QKV                                                                                  \
+    WEIGHT(PART_QKV_WEIGHT, SCOPE_BLOCK, "layers.%zu.self_attn.q_proj.weight", EXTENT_QUERY,       \
+           EXTENT_WIDTH, ALWAYS),                                                                  \
+        WEIGHT(PART_K_WEIGHT, SCOPE_BLOCK, "layers.%zu.self_attn.k_proj.weight", EXTENT_KEY,       \
+               EXTENT_WIDTH, ALWAYS),                                                              \
+        WEIGHT(PART_V_WEIGHT, SCOPE_BLOCK, "layers.%zu.self_attn.v_proj.weight", EXTENT_KEY,       \
+               EXTENT_WIDTH, ALWAYS),                                                              \
+        BIAS(PART_QKV_BIAS, SCOPE_BLOCK, "layers.%zu.self_attn.q_proj.bias", EXTENT_QUERY,         \
+             IF_QKV_BIAS),                                                                         \
+        BIAS(PART_K_BIAS, SCOPE_BLOCK, "layers.%zu.self_attn.k_proj.bias", EXTENT_KEY,             \
+             IF_QKV_BIAS),                                                                         \
+        BIAS(PART_V_BIAS, SCOPE_BLOCK, "layers.%zu.self_attn.v_proj.bias", EXTENT_KEY,             \
+             IF_QKV_BIAS)
+#define LLAMA_ATTENTION_OUT                                                                        \
+    WEIGHT(PART_ATTENTION_OUT_WEIGHT, SCOPE_BLOCK, "layers.%zu.self_attn.o_proj.weight",           \
+           EXTENT_WIDTH, EXTENT_QUERY, ALWAYS),                                                    \
+        BIAS(PART_ATTENTION_OUT_BIAS, SCOPE_BLOCK, "layers.%zu.self_attn.o_proj.bias",             \
+             EXTENT_WIDTH, IF_OUT_BIAS)
+#define LLAMA_FEED_FORWARD                                                                         \
+    WEIGHT(PART_UP_WEIGHT, SCOPE_BLOCK, "layers.%zu.mlp.gate_proj.weight", EXTENT_INNER,           \
+           EXTENT_WIDTH, ALWAYS),                                                                  \
+        WEIGHT(PART_GATED_WEIGHT, SCOPE_BLOCK, "layers.%zu.mlp.up_proj.weight", EXTENT_INNER,      \
+               EXTENT_WIDTH, ALWAYS),                                                              \
+        BIAS(PART_UP_BIAS, SCOPE_BLOCK, "layers.%zu.mlp.gate_proj.bias", EXTENT_INNER,             \
+             IF_INNER_BIAS),                                                                       \
+        BIAS(PART_GATED_BIAS, SCOPE_BLOCK, "layers.%zu.mlp.up_proj.bias", EXTENT_INNER,            \
+             IF_INNER_BIAS),                                                                       \
+        WEIGHT(PART_DOWN_WEIGHT, SCOPE_BLOCK, "layers.%zu.mlp.down_proj.weight", EXTENT_WIDTH,     \
+               EXTENT_INNER, ALWAYS),                                                              \
+        BIAS(PART_DOWN_BIAS, SCOPE_BLOCK, "layers.%zu.mlp.down_proj.bias", EXTENT_WIDTH,           \
+             IF_INNER_BIAS)
+#define LLAMA_HEADS                                                                                \
+    WEIGHT(PART_LM_HEAD, SCOPE_LM_HEAD, "lm_head.weight", EXTENT_VOCABULARY, EXTENT_WIDTH,         \
+           IF_UNTIED),                                                                             \
+        SCORE("score.weight", ALWAYS)
+
+/* All rows of Llama, which its relatives have too (llama.c). */
 enum { LLAMA_TENSORS = 22 };
 extern const TensorRow llama_tensors[LLAMA_TENSORS];
 extern const char *const llama_ignored[];
