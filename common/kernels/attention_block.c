@@ -436,7 +436,8 @@ static inline __attribute__((always_inline)) void softmax_backward(const Buffers
 
 /* delta = sum_j p_j dp_j of queries whose keys are all here. dout . out is the same number rounded apart
  * from dp; where an encoder's row looks at all keys evenly dp is much the same for all of them, and that
- * rounding would be in every gradient of a score. So what is added up are distances from the first. */
+ * rounding would be in every gradient of a score. So what is added up are distances from the first, over
+ * the sum of p: it is 1 but for rounding too. */
 static void sum_delta(const Buffers *w, const Block *b, const Span *span) {
     bool drops = b->pass->attention->dropout > 0;
     for (size_t c = 0; c < b->queries; c += VECTOR) {

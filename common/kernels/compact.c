@@ -21,13 +21,6 @@ static uint32_t bits_of(float x) {
     return bits;
 }
 
-static float float_of(uint16_t upper) {
-    uint32_t bits = (uint32_t)upper << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static size_t blocks_of(size_t n) {
     return n / COMPACT_BLOCK + (n % COMPACT_BLOCK != 0);
 }
@@ -61,7 +54,7 @@ static uint16_t write_block(int8_t *code, const float *x, size_t stride, size_t 
     bits = bits == 0 && largest > 0 ? 1 : bits;
     uint16_t scale = (uint16_t)((bits + 0xffff) >> 16);
     double unit =
-        scale == 0 ? 1 : (double)float_of(scale); /* double: the quotient's half is exact */
+        scale == 0 ? 1 : (double)bf16_value(scale); /* double: the quotient's half is exact */
     for (size_t i = 0; i < n; i++) {
         code[i * stride] = (int8_t)nearbyint((double)x[i * stride] / unit);
     }

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { COMPACT_BLOCK = 32 };
 
@@ -29,9 +30,17 @@ typedef enum CompactType { COMPACT_NONE, COMPACT_BF16, COMPACT_INT8 } CompactTyp
 /* "f32", "bf16", "int8", NULL */
 extern const char *const compact_type_name[];
 
+/* The value of a BF16 number: it is the upper half of a float. */
+static inline float bf16_value(uint16_t number) {
+    uint32_t bits = (uint32_t)number << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /* A block along a row. Of the last one of a row codes may be behind the row's end; they are 0. */
 typedef struct CompactBlock {
-    uint16_t scale; /* the upper half of the float */
+    uint16_t scale; /* BF16 */
     int8_t code[COMPACT_BLOCK];
 } CompactBlock;
 

@@ -26,8 +26,8 @@ static void forward(void *context, size_t begin, size_t end, int thread) {
         } else {
             memcpy(y, e->token + id * r->width, r->width * sizeof *y);
         }
-        for (size_t c = 0; c < r->width && r->scale != 0; c++) {
-            y[c] *= r->scale;
+        if (r->scale != 0) {
+            e->row->scale(y, r->scale, r->width);
         }
         if (e->place != NULL) {
             e->row->axpy(y, 1, e->place + r->position[t] * r->width, r->width);

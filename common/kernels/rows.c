@@ -395,29 +395,22 @@ static void dropout(float *y, const float *x, const DropoutRow *row, uint32_t th
     }
 }
 
-static inline float upper_half(uint16_t half) {
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 static void widen_bf16(float *restrict y, const uint16_t *restrict x, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        y[i] = upper_half(x[i]);
+        y[i] = bf16_value(x[i]);
     }
 }
 
 static void widen_codes(float *restrict y, const int8_t *restrict code,
                         const uint16_t *restrict scale, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        y[i] = (float)code[i] * upper_half(scale[i]);
+        y[i] = (float)code[i] * bf16_value(scale[i]);
     }
 }
 
 static inline void widen_block(float *restrict y, const int8_t *restrict code, uint16_t scale,
                                size_t n) {
-    float factor = upper_half(scale);
+    float factor = bf16_value(scale);
     for (size_t i = 0; i < n; i++) {
         y[i] = (float)code[i] * factor;
     }
