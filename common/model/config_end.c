@@ -13,6 +13,8 @@ typedef struct EndIds {
     size_t count;
 } EndIds;
 
+_Static_assert(EOS_LIMIT == 64, "the message below says so");
+
 static bool add(const cJSON *item, size_t vocabulary, EndIds *ends) {
     int64_t id;
     if (!json_integer(item, -1, INT32_MAX, &id)) {
@@ -53,11 +55,14 @@ static bool parse(const cJSON *json, size_t vocabulary, EndIds *ends) {
 bool config_ends_read(ModelConfig *config, const ConfigSource *source,
                       const ConfigSource *generation, Error *err) {
     EndIds ends;
-    if (!parse(generation->json, config->vocabulary, &ends)) {
-        return config_refuse(generation, KEY, "a token id, a list of at most 64, or null", err);
+    const ConfigSource *from = generation;
+    bool ok = parse(from->json, config->vocabulary, &ends);
+    if (ok && ends.count == 0) {
+        from = source;
+        ok = parse(from->json, config->vocabulary, &ends);
     }
-    if (ends.count == 0 && !parse(source->json, config->vocabulary, &ends)) {
-        return config_refuse(source, KEY, "a token id, a list of at most 64, or null", err);
+    if (!ok) {
+        return config_refuse(from, KEY, "a token id, a list of at most 64, or null", err);
     }
     bool plain = ends.count == 1 && ends.id[0] == config->eos;
     config->ends = plain ? 0 : ends.count;

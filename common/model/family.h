@@ -178,9 +178,8 @@ typedef struct RopeKeys {
                                   share: the part of a head that turns, NULL: all of it */
     double initial_share;
     double initial_theta; /* 0: 10,000 */
-    const char
-        *local; /* the theta of layers that see a window, which `rope_parameters` then holds by
-                             kinds of layers; NULL: it is that of all */
+    const char *local;    /* key of the theta of layers that see a window, and `rope_parameters` has
+                             an object for each kind of layers; NULL: all turn alike */
 } RopeKeys;
 
 /* What config.json says in more than a key and a number. json NULL: nothing is said, a new model. */

@@ -32,9 +32,13 @@ PassNorm second_norm(const Pass *pass) {
                       a->mean2, a->rstd2};
 }
 
+static const BranchActivations *branch_of(const Pass *pass, uint32_t site) {
+    return &block_of(pass)->branch[site == SITE_ATTENTION_OUT ? 0 : 1];
+}
+
 PassNorm branch_norm(const Pass *pass, uint32_t site) {
     bool first = site == SITE_ATTENTION_OUT;
-    const BranchActivations *a = &block_of(pass)->branch[first ? 0 : 1];
+    const BranchActivations *a = branch_of(pass, site);
     return (PassNorm){first ? PART_NORM1_OUT_WEIGHT : PART_NORM2_OUT_WEIGHT,
                       first ? PART_NORM1_OUT_BIAS : PART_NORM2_OUT_BIAS, a->out, a->mean, a->rstd};
 }
@@ -70,7 +74,7 @@ static void linear_normed(const Pass *pass, const float *x, Part weight, Part bi
     Workspace *w = pass->w;
     const PassNorm norm = branch_norm(pass, site);
     MatrixFinish finish = {.bias = weights(pass, bias), .width = w->config.width};
-    linear(pass, weight, block_of(pass)->branch[site == SITE_MLP_OUT].out, x, finish_bias, &finish);
+    linear(pass, weight, branch_of(pass, site)->out, x, finish_bias, &finish);
     pass_norm(pass, &norm, w->normed);
 }
 
@@ -80,7 +84,7 @@ static void linear_residual(const Pass *pass, float *y, const float *residual, c
     Workspace *w = pass->w;
     size_t width = w->config.width;
     MatrixFinish finish = {.bias = weights(pass, bias), .residual = residual, .width = width};
-    bool normed = branch_norm(pass, site).x != NULL;
+    bool normed = branch_of(pass, site)->out != NULL;
     bool drops = pass_drops(w, w->config.dropout_residual);
     if (!normed && !drops) {
         linear(pass, weight, y, x, finish_bias_residual, &finish);
@@ -181,7 +185,7 @@ void block_finish(const Pass *pass, const float *input, const float *attention, 
     PassNorm norm = behind ? first_norm(pass) : second_norm(pass);
     norm.x = c->parallel ? input : a->middle;
     pass_norm(pass, &norm, w->normed);
-    bool ends_in_norm = branch_norm(pass, SITE_MLP_OUT).x != NULL;
+    bool ends_in_norm = branch_of(pass, SITE_MLP_OUT)->out != NULL;
     if (again && !behind && !ends_in_norm) {
         MatrixFinish finish = {.bias = weights(pass, PART_UP_BIAS),
                                .width = linear_outputs(c, PART_UP_WEIGHT)};

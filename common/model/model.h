@@ -172,11 +172,9 @@ enum { WANT_LOGPROB = 1, WANT_ENTROPY = 2, WANT_SCORE = 4 };
 typedef struct PerToken {
     float *logprob; /* [N] log p(target | ids up to the row) at the workspace's temperature */
     float *entropy; /* [N] of the row's distribution, nats */
-    float
-        *score; /* [N * labels] without the reward bias; 0 at rows without a target where the batch
-                       is read at targets only */
-    float *
-        correct; /* [N] 1 where the target is the most probable id (the lowest id of a tie), else 0;
+    float *score;   /* [N * labels] without the reward bias; 0 at rows without a target where the
+                       batch is read at targets only */
+    float *correct; /* [N] 1 where the target is the most probable id (the lowest of a tie), else 0;
                        of model_forward only, it has no gradient */
 } PerToken;
 

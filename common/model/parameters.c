@@ -34,9 +34,13 @@ static void parameter_name(const ModelFamily *family, const TensorRow *row, int 
     CHECK(n >= 0 && m >= 0 && (size_t)(n + m) < size);
 }
 
+static size_t round_up(size_t n, size_t unit) {
+    size_t padded = mem_add(n, unit - 1);
+    return padded == SIZE_MAX ? SIZE_MAX : padded / unit * unit;
+}
+
 static size_t aligned(size_t floats) {
-    size_t padded = mem_add(floats, PARAMETER_ALIGN - 1);
-    return padded == SIZE_MAX ? SIZE_MAX : padded / PARAMETER_ALIGN * PARAMETER_ALIGN;
+    return round_up(floats, PARAMETER_ALIGN);
 }
 
 /* Moves the score head behind the base, which then is frozen, and adds the adapter's tensors. */
@@ -80,12 +84,6 @@ static bool is_large(Part part) {
     }
 }
 
-static size_t whole_lines(size_t bytes) {
-    enum { LINE = PARAMETER_ALIGN * sizeof(float) };
-    size_t padded = mem_add(bytes, LINE - 1);
-    return padded == SIZE_MAX ? SIZE_MAX : padded / LINE * LINE;
-}
-
 /* Gives a parameter of the base its place. */
 static void place(Model *model, Parameter *parameter, Part part) {
     bool behind = part_is_behind(part);
@@ -97,7 +95,8 @@ static void place(Model *model, Parameter *parameter, Part part) {
     parameter->held = model->held;
     parameter->down = linear_is_in_out(&model->config, part);
     CHECK(!behind || !parameter->down);
-    parameter->offset = behind ? model->compact_bytes : whole_lines(model->compact_bytes);
+    parameter->offset = behind ? model->compact_bytes
+                               : round_up(model->compact_bytes, PARAMETER_ALIGN * sizeof(float));
     model->compact_bytes =
         mem_add(parameter->offset, compact_bytes(parameter->held, parameter->down,
                                                  parameter->shape[0], parameter->shape[1]));

@@ -95,9 +95,8 @@ struct Workspace {
     float *dresidual; /* [N, max(C, Q)] */
     float *dnarrow;   /* [N, max(C, Q)] */
     float *dmasked;   /* [N, C] NULL without dropout in the configuration */
-    float *
-        dbranch; /* [N, C] of a parallel block's output, or of what a branch's norm read; else NULL */
-    float *dwide; /* [N, max(F, Q + 2 K, Q + C)]; in forward `inside`; the head has it over */
+    float *dbranch; /* [N, C] of a parallel block's output, or what a branch's norm read; or NULL */
+    float *dwide;   /* [N, max(F, Q + 2 K, Q + C)]; in forward `inside`; the head has it over */
 
     /* head */
     size_t chunk;      /* rows at a time */

@@ -186,6 +186,11 @@ static void keep_top_p(double top_p, float *logits, size_t vocabulary,
     }
 }
 
+/* How many ids that end are not to be sampled yet: all or none. */
+static size_t masked_ends(const Sampling *sampling, const SamplingHistory *history) {
+    return history != NULL && history->count < sampling->min_tokens ? history->ends : 0;
+}
+
 /* Repetition penalty, masked ends, top-k, top-p and min-p on logits at their temperature: what is not to be
  * sampled becomes minus infinity. */
 static void filter(const Sampling *sampling, const SamplingHistory *history, float *logits,
@@ -195,8 +200,7 @@ static void filter(const Sampling *sampling, const SamplingHistory *history, flo
         penalize(sampling, history->prompt, history->prompt_count, logits, scratch->order);
         penalize(sampling, history->completion, history->count, logits, scratch->order);
     }
-    for (size_t i = 0;
-         history != NULL && i < history->ends && history->count < sampling->min_tokens; i++) {
+    for (size_t i = 0; i < masked_ends(sampling, history); i++) {
         logits[history->end[i]] = -INFINITY;
     }
     if (sampling->greedy) {
@@ -305,8 +309,7 @@ static size_t pick_measured(const float *logits, size_t vocabulary, const Mass *
 
 static bool has_filters(const Sampling *sampling, const SamplingHistory *history) {
     return sampling->top_k > 0 || sampling->top_p < 1.0f || sampling->min_p > 0.0f ||
-           sampling->repetition_penalty != 1.0f ||
-           (history->ends > 0 && history->count < sampling->min_tokens);
+           sampling->repetition_penalty != 1.0f || masked_ends(sampling, history) > 0;
 }
 
 SamplingDraw sampling_draw(const Sampling *sampling, const SamplingHistory *history, float *logits,
