@@ -169,7 +169,6 @@ Value value_int(int64_t integer);
 Value value_float(double real);
 Value value_text(const Text *text);
 Value value_list(ValueKind kind, List *list);
-Value value_string(Machine *machine, const char *literal); /* of a static string */
 List *list_make(Machine *machine, size_t count);
 bool list_push(Machine *machine, List *list, size_t *capacity, Value value);
 bool value_truth(Value value);

@@ -10,6 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/json.h"
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 #include "common/text/internal.h"
 
 Tokenizer *tokenizer_new(const char *source, Error *err) {
@@ -73,7 +74,7 @@ enum { SHOWN = 400 };
 static const char *quoted(const char *text, size_t n, char buffer[SHOWN]) {
     size_t cut = n;
     if (cut > 48) {
-        for (cut = 48; ((unsigned char)text[cut] & 0xc0) == 0x80; cut--) {
+        for (cut = 48; utf8_continues(text[cut]); cut--) {
         }
     }
     Str out = {0};

@@ -33,7 +33,7 @@ static bool replacements_begin(const Charsmap *map) {
             continue;
         }
         uint32_t value = map->unit[end] & 0x7fffffff;
-        if (value < map->n && ((unsigned char)map->text[value] & 0xc0) == 0x80) {
+        if (value < map->n && utf8_continues(map->text[value])) {
             return false;
         }
     }
@@ -77,11 +77,6 @@ void charsmap_done(Charsmap *map) {
     *map = (Charsmap){0};
 }
 
-static bool is_boundary(const char *text, size_t n, size_t at) {
-    return at >= n || ((unsigned char)text[at] & 0xc0) != 0x80;
-}
-
-/* Of the longest ones only keys that end with a character count: others would leave a part of one. */
 static const char *search(const Charsmap *map, const char *text, size_t n, bool longest,
                           size_t *length) {
     const char *found = NULL;
@@ -99,7 +94,8 @@ static const char *search(const Charsmap *map, const char *text, size_t n, bool 
         at ^= offset(unit);
         if ((unit & 1u << 8) != 0 && at < map->units) {
             uint32_t value = map->unit[at] & 0x7fffffff;
-            if (value < map->n && (!longest || is_boundary(text, n, i + 1))) {
+            bool cuts = i + 1 < n && utf8_continues(text[i + 1]);
+            if (value < map->n && !(longest && cuts)) {
                 found = map->text + value;
                 *length = i + 1;
                 if (!longest) {

@@ -23,7 +23,7 @@ static bool model_piece(void *context, const char *piece, size_t n, Error *err) 
 static bool touches_word(const char *text, size_t n, size_t start, size_t stop) {
     size_t last = start;
     uint32_t before = 0, behind = 0;
-    while (last > 0 && ((unsigned char)text[--last] & 0xc0) == 0x80) {
+    while (last > 0 && utf8_continues(text[--last])) {
     }
     return (start > 0 && utf8_decode(text + last, start - last, &before) > 0 && is_word(before)) ||
            (stop < n && utf8_decode(text + stop, n - stop, &behind) > 0 && is_word(behind));

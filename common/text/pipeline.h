@@ -75,12 +75,14 @@ typedef struct Charsmap {
     char *text; /* owned, [n] and a NUL */
     size_t n;
 } Charsmap;
-/* From the bytes of "precompiled_charsmap", already decoded from base 64. */
+/* From the bytes of "precompiled_charsmap", already decoded from base 64. ERROR_DATA if the trie is longer than
+ * they are, or a text is no UTF-8 or begins inside a character. */
 bool charsmap_read(Charsmap *map, const char *bytes, size_t n, const char *file, Error *err);
 void charsmap_done(Charsmap *map);
 /* What the shortest key at the start of n bytes is replaced by, NULL-terminated; NULL: no key. */
 const char *charsmap_shortest(const Charsmap *map, const char *text, size_t n);
-/* The same for the longest key, whose bytes go through *length. */
+/* The same for the longest key that ends with a character (others would leave a part of one), whose bytes go
+ * through *length. */
 const char *charsmap_longest(const Charsmap *map, const char *text, size_t n, size_t *length);
 
 typedef struct Normalizer {

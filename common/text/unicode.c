@@ -61,7 +61,7 @@ static size_t ill_formed(const unsigned char *text, size_t n) {
         return 1;
     }
     size_t i = 2;
-    while (i < want && i < n && (text[i] & 0xc0) == 0x80) {
+    while (i < want && i < n && utf8_continues((char)text[i])) {
         i++;
     }
     return i;
@@ -82,7 +82,7 @@ void utf8_replace(const char *bytes, size_t n, Str *out) {
 size_t utf8_unfinished(const char *bytes, size_t n) {
     for (size_t back = 1; back <= 3 && back <= n; back++) {
         unsigned char c = (unsigned char)bytes[n - back];
-        if ((c & 0xc0) != 0x80) {
+        if (!utf8_continues((char)c)) {
             size_t want = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
             const unsigned char *start = (const unsigned char *)bytes + n - back;
             return want > back && ill_formed(start, back) == back && c >= 0xc2 && c <= 0xf4 ? back
@@ -114,7 +114,7 @@ size_t white_space_after(const char *text, size_t n) {
     size_t end = n;
     while (end > 0) {
         size_t start = end - 1;
-        while (start > 0 && ((unsigned char)text[start] & 0xc0) == 0x80) {
+        while (start > 0 && utf8_continues(text[start])) {
             start--;
         }
         uint32_t code = 0;

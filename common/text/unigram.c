@@ -131,7 +131,7 @@ bool encoder_wordpiece(Encoder *encoder, const char *piece, size_t n, Error *err
     const Tokenizer *tokenizer = encoder->tokenizer;
     size_t characters = 0, before = encoder->out->count, length = 0;
     for (size_t i = 0; i < n && characters <= tokenizer->characters_max; i++) {
-        characters += ((unsigned char)piece[i] & 0xc0) != 0x80;
+        characters += !utf8_continues(piece[i]);
     }
     bool known = characters <= tokenizer->characters_max;
     for (size_t i = 0; known && i < n; i += length) {

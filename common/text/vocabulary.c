@@ -234,25 +234,18 @@ bool vocabulary_chat_template(const Tokenizer *tokenizer, Str *out, Error *err) 
     return str_ok(out, err);
 }
 
-/* The part of the post-processor's frame before, or behind, the text is just this id. */
-static bool frames(const Tokenizer *tokenizer, size_t part, int32_t id) {
-    const Template *single = &tokenizer->single;
-    return id >= 0 && part < single->parts && single->part[part].sequence < 0 &&
-           single->part[part].ids == 1 && single->part[part].id[0] == id;
-}
-
 bool vocabulary_adds_bos(const Tokenizer *tokenizer) {
+    const Template *single = &tokenizer->single;
+    if (tokenizer->bos < 0) {
+        return false;
+    }
     if (!tokenizer->is_pieces) {
-        return frames(tokenizer, 0, tokenizer->bos);
+        return single->parts > 0 && single->part[0].sequence < 0 && single->part[0].ids == 1 &&
+               single->part[0].id[0] == tokenizer->bos;
     }
     /* A tokenizer.model says nothing; readers of Llama's put it in front unless told not to. */
     cJSON *config = parse_config(tokenizer, NULL);
     bool adds = !cJSON_IsFalse(json_member(config, "add_bos_token"));
     cJSON_Delete(config);
-    return adds && tokenizer->bos >= 0;
-}
-
-bool vocabulary_adds_eos(const Tokenizer *tokenizer) {
-    return tokenizer->single.parts > 1 &&
-           frames(tokenizer, tokenizer->single.parts - 1, tokenizer->eos);
+    return adds;
 }

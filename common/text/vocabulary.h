@@ -59,8 +59,8 @@ bool vocabulary_steps(const Tokenizer *tokenizer, Str *out, Error *err);
  * one named "default"); *out stays empty if there is none. */
 bool vocabulary_chat_template(const Tokenizer *tokenizer, Str *out, Error *err);
 
-/* Whether the file's post-processor puts BOS before a text, EOS behind it. */
+/* Whether BOS belongs before a text: the file's post-processor puts it there, just it; of a tokenizer.model,
+ * unless tokenizer_config.json says no. */
 bool vocabulary_adds_bos(const Tokenizer *tokenizer);
-bool vocabulary_adds_eos(const Tokenizer *tokenizer);
 
 #endif
