@@ -208,13 +208,16 @@ static bool write_folder(const Opened *opened, const Config *config, Log *log, E
     str_append_bytes(&beside, output, n);
     str_append(&beside, ".unfinished");
     const char *folder = str_text(&beside);
-    bool ok = str_ok(&beside, err) && claim_output(output, err) && file_remove_tree(folder, err) &&
-              file_make_folders(folder, err);
-    if (ok) {
-        ok = (config->target == TARGET_OLLAMA ? write_ollama(opened, config, folder, log, err)
-                                              : write_model(opened, config, folder, err)) &&
-             file_rename(folder, output, err);
-        ok = ok || (file_remove_tree(folder, NULL), false);
+    if (!str_ok(&beside, err) || !claim_output(output, err) || !file_remove_tree(folder, err)) {
+        str_done(&beside);
+        return false;
+    }
+    bool ok = file_make_folders(folder, err) &&
+              (config->target == TARGET_OLLAMA ? write_ollama(opened, config, folder, log, err)
+                                               : write_model(opened, config, folder, err)) &&
+              file_rename(folder, output, err);
+    if (!ok) {
+        file_remove_tree(folder, NULL);
     }
     str_done(&beside);
     return ok;

@@ -323,11 +323,11 @@ void export_rows(const ExportTensor *tensor, const Rope *rope, const float *valu
         }
         return;
     }
-    for (size_t r = 0; r < n && tensor->vector; r++) {
-        out[r] = tensor->base + values[source_row(tensor, begin + r)];
-    }
-    for (size_t r = 0; r < n && !tensor->vector; r++) {
+    for (size_t r = 0; r < n; r++) {
         memcpy(out + r * columns, values + source_row(tensor, begin + r) * columns,
                columns * sizeof *out);
+    }
+    for (size_t i = 0; tensor->base != 0 && i < n * columns; i++) {
+        out[i] += tensor->base;
     }
 }

@@ -49,11 +49,16 @@ static bool name_tensors(Job *job, Error *err) {
         job->chunk = tensor->columns > job->chunk ? tensor->columns : job->chunk;
     }
     job->chunk = job->chunk > CHUNK_FLOATS ? job->chunk : CHUNK_FLOATS;
+    return true;
+}
+
+static bool allocate(Job *job, Error *err) {
     size_t buffer = model_reader_buffer(job->reader);
     job->rows = mem_alloc(job->chunk, sizeof *job->rows, err);
     job->bytes = job->rows != NULL ? mem_alloc(job->chunk, sizeof(float), err) : NULL;
-    return job->bytes != NULL &&
-           (buffer == 0 || (job->buffer = mem_alloc_aligned(buffer, sizeof(float), err)) != NULL);
+    job->buffer =
+        buffer > 0 && job->bytes != NULL ? mem_alloc_aligned(buffer, sizeof(float), err) : NULL;
+    return job->bytes != NULL && (buffer == 0 || job->buffer != NULL);
 }
 
 static bool write_tensor(Job *job, const ExportTensor *tensor, Error *err) {
@@ -91,7 +96,7 @@ static bool run(Job *job, const ExportSource *source, const char *path, Str *not
     bool ok =
         export_tokenizer(source, job->model->config.vocabulary, writer, notes, err) &&
         architecture_tensors(job->architecture, job->model, &job->tensor, &job->tensors, err) &&
-        name_tensors(job, err) && gguf_writer_begin(writer, path, err);
+        name_tensors(job, err) && allocate(job, err) && gguf_writer_begin(writer, path, err);
     for (size_t i = 0; ok && i < job->tensors; i++) {
         ok = write_tensor(job, &job->tensor[i], err);
     }
