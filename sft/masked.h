@@ -52,7 +52,8 @@ void masked_done(Masked *masked);
 /* What windows of text may take, so that a separator still fits. */
 size_t masked_window(const Masked *masked);
 
-/* Whether an example has an id to hide, and with next sentences two halves; an ExampleTest. */
+/* Whether an example has an id to hide, with next sentences in its first half, which no draw exchanges; an
+ * ExampleTest. */
 bool masked_is_usable(const void *masked, const Example *example);
 
 /* Rows and targets of example i of a set, all of it usable, in a draw. */

@@ -67,10 +67,11 @@ static void add_sums(const Sft *sft, SftSums *sums) {
     }
 }
 
-static PerToken outputs(const Sft *sft) {
-    return (PerToken){.logprob = sft->logprob,
-                      .correct = sft->correct,
-                      .score = sft->masked.options.next_sentence ? sft->score : NULL};
+/* Forward, and the sums of the batch added. */
+static void forward(Sft *sft, const Model *model, SftSums *sums) {
+    PerToken out = {.logprob = sft->logprob, .correct = sft->correct, .score = sft->score};
+    model_forward(model, sft->workspace, &sft->batch, &out);
+    add_sums(sft, sums);
 }
 
 /* slope: of a masked token's log-prob; weight: of a sequence's next sentence. */
@@ -90,7 +91,7 @@ static void backward(Sft *sft, float slope, double weight) {
                             (size_t)sft->label[s], 0, weight,
                             sft->dscore + first * SFT_NEXT_LABELS);
     }
-    PerToken gradient = {.logprob = sft->dlogprob, .score = next ? sft->dscore : NULL};
+    PerToken gradient = {.logprob = sft->dlogprob, .score = sft->dscore};
     model_backward(&sft->model, &sft->gradients, sft->workspace, batch, &gradient);
 }
 
@@ -107,9 +108,7 @@ bool sft_masked_accumulate(Sft *sft, int64_t step, SftSums *sums, Error *err) {
         if (!fill(sft, &source, &next, err)) {
             return false;
         }
-        PerToken out = outputs(sft);
-        model_forward(&sft->model, sft->workspace, &sft->batch, &out);
-        add_sums(sft, sums);
+        forward(sft, &sft->model, sums);
         backward(sft, slope, 1.0 / (double)source.count);
     }
     batch_clear(&sft->batch);
@@ -123,15 +122,8 @@ bool sft_masked_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *e
         if (!fill(sft, &source, &next, err)) {
             return false;
         }
-        PerToken out = outputs(sft);
-        model_forward(sft_result(sft), sft->workspace, &sft->batch, &out);
-        add_sums(sft, sums);
+        forward(sft, sft_result(sft), sums);
     }
     batch_clear(&sft->batch);
     return true;
-}
-
-double sft_masked_loss(const SftSums *sums) {
-    double next = sums->sequences == 0 ? 0 : sums->next_loss / (double)sums->sequences;
-    return sums->loss / (double)sums->tokens + next;
 }

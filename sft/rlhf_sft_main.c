@@ -41,11 +41,15 @@ static bool run(const void *configuration, const OptionOrigins *origins, Log *lo
             return ok;
         }
     }
-    log_info(log,
-             encoder ? "next: rlhf-reward --model %s/model --data RANKINGS-OR-LABELS --output DIR"
-                     : "next: rlhf-generate --model %s/model, or rlhf-reward --model %s/model "
-                       "--data RANKINGS --output DIR",
-             settings->output, settings->output);
+    if (encoder) {
+        log_info(log, "next: rlhf-reward --model %s/model --data RANKINGS-OR-LABELS --output DIR",
+                 settings->output);
+    } else {
+        log_info(log,
+                 "next: rlhf-generate --model %s/model, or rlhf-reward --model %s/model --data "
+                 "RANKINGS --output DIR",
+                 settings->output, settings->output);
+    }
     printf("%s/model\n", settings->output);
     return true;
 }

@@ -47,7 +47,7 @@ typedef struct Sft {
     Masked masked;
     int *label;            /* [rows] of each sequence of the micro-batch */
     float *dlogprob;       /* [rows] */
-    float *score, *dscore; /* [rows * SFT_NEXT_LABELS] with next sentences */
+    float *score, *dscore; /* [rows * SFT_NEXT_LABELS] with next sentences, else NULL */
     Generator *generator;  /* for samples; NULL without prompts */
     size_t rows;           /* of the largest micro-batch */
     int64_t steps;
@@ -73,16 +73,17 @@ typedef struct SftSums {
     size_t sequences, next_correct;
 } SftSums;
 bool sft_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err);
+/* The mean of tokens, plus with next sentences theirs. */
+double sft_loss(const SftSums *sums);
 
 /* The index in sft->train of record i of a step. */
 size_t sft_step_example(const Sft *sft, int64_t step, int64_t i);
 /* The model, or its average where there is one. */
 const Model *sft_result(const Sft *sft);
 
-/* The same of an encoder: a step's sums, their gradient added; a set's sums, added; and the loss. */
+/* Of an encoder: a step's sums, their gradient added; and what sft_measure adds to the sums. */
 bool sft_masked_accumulate(Sft *sft, int64_t step, SftSums *sums, Error *err);
 bool sft_masked_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err);
-double sft_masked_loss(const SftSums *sums);
 
 /* Callbacks for the training loop; context is the Sft. */
 extern const TrainerStage sft_stage;

@@ -197,12 +197,15 @@ static GeneratorPlan generator_plan(const Sft *sft) {
 }
 
 static bool allocate_masked(Sft *sft, Error *err) {
-    size_t scores = sft->config->sft.next_sentence ? mem_mul(sft->rows, SFT_NEXT_LABELS) : 1;
     sft->label = mem_alloc(sft->rows, sizeof *sft->label, err);
     sft->dlogprob = mem_alloc_aligned(sft->rows, sizeof(float), err);
+    if (sft->label == NULL || sft->dlogprob == NULL || !sft->config->sft.next_sentence) {
+        return sft->label != NULL && sft->dlogprob != NULL;
+    }
+    size_t scores = mem_mul(sft->rows, SFT_NEXT_LABELS);
     sft->score = mem_alloc_aligned(scores, sizeof(float), err);
     sft->dscore = mem_alloc_aligned(scores, sizeof(float), err);
-    return sft->label != NULL && sft->dlogprob != NULL && sft->score != NULL && sft->dscore != NULL;
+    return sft->score != NULL && sft->dscore != NULL;
 }
 
 bool sft_allocate(Sft *sft, Error *err) {

@@ -63,7 +63,7 @@ static bool diverged(const Sft *sft, int64_t step, const char *what, double valu
 }
 
 /* Forward, loss and backward over one step's records in micro-batches. */
-static bool accumulate_next(Sft *sft, int64_t step, double *mean, size_t *tokens, Error *err) {
+static bool accumulate_causal(Sft *sft, int64_t step, double *mean, size_t *tokens, Error *err) {
     int64_t records = sft->config->settings.train.batch;
     bool all = sft->config->sft.loss_on == 1;
     size_t trained = 0;
@@ -97,7 +97,7 @@ static bool accumulate_masked(Sft *sft, int64_t step, double *mean, size_t *toke
     if (!sft_masked_accumulate(sft, step, &sums, err)) {
         return false;
     }
-    *mean = sft_masked_loss(&sums);
+    *mean = sft_loss(&sums);
     *tokens = sums.tokens;
     if (sums.sequences > 0) {
         metrics_put(metrics, "train/next_sentence_loss", sums.next_loss / (double)sums.sequences);
@@ -115,7 +115,7 @@ static bool step(void *context, int64_t n, Metrics *metrics, Metrics *timing, bo
     workspace_set_dropout(sft->workspace, true, (uint64_t)sft->config->settings.train.seed,
                           (uint64_t)n);
     if (sft->encoder ? !accumulate_masked(sft, n, &mean, &tokens, metrics, err)
-                     : !accumulate_next(sft, n, &mean, &tokens, err)) {
+                     : !accumulate_causal(sft, n, &mean, &tokens, err)) {
         return false;
     }
     double norm = optimizer_norm(&sft->gradients);
@@ -176,6 +176,11 @@ bool sft_measure(Sft *sft, const ExampleSet *set, SftSums *sums, Error *err) {
         batch_clear(&sft->batch);
     }
     return true;
+}
+
+double sft_loss(const SftSums *sums) {
+    double next = sums->sequences == 0 ? 0 : sums->next_loss / (double)sums->sequences;
+    return sums->loss / (double)sums->tokens + next;
 }
 
 static bool write_sample(const Sft *sft, int64_t done, const Example *example,
@@ -255,9 +260,8 @@ static bool evaluate(void *context, int64_t done, Run *run, Metrics *metrics, bo
         if (!sft_measure(sft, &sft->validation, &sums, err)) {
             return false;
         }
-        double loss = sums.loss / (double)sums.tokens;
-        metrics_put(metrics, "eval/loss", sft->encoder ? sft_masked_loss(&sums) : loss);
-        metrics_put(metrics, "eval/perplexity", exp(loss));
+        metrics_put(metrics, "eval/loss", sft_loss(&sums));
+        metrics_put(metrics, "eval/perplexity", exp(sums.loss / (double)sums.tokens));
         metrics_put(metrics, "eval/token_accuracy", (double)sums.correct / (double)sums.tokens);
         metrics_put(metrics, "eval/tokens", (double)sums.tokens);
         if (sums.sequences > 0) {
