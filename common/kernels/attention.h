@@ -28,15 +28,13 @@ typedef struct Attention {
     const AttentionSequence *sequence;
     const size_t *group; /* [groups + 1] first sequence of each group: the prefix of the others */
     size_t groups, heads, head_size;
-    size_t
-        kv_heads;  /* divides heads: head h reads head h / (heads / kv_heads) of keys and values */
+    size_t kv_heads; /* divides heads: head h reads keys and values of h / (heads / kv_heads) */
     size_t window; /* a row at position p sees positions q with p - q < window; 0: all behind it */
-    bool
-        bidirectional; /* it sees positions before it too, with a window those with q - p < window; then
-                           no sequence has a prefix */
-    float scale;       /* of scores; 0: 1 / sqrt(head_size) */
-    float *scratch; /* [threads][attention_scratch(head_size)] */
-    float dropout;  /* rate on the probabilities; 0: off */
+    bool bidirectional; /* it sees positions before it too, with a window those with q - p < window;
+                           then no sequence has a prefix */
+    float scale;        /* of scores; 0: 1 / sqrt(head_size) */
+    float *scratch;     /* [threads][attention_scratch(head_size)] */
+    float dropout;      /* rate on the probabilities; 0: off */
     uint32_t key[2];
     uint32_t site;                   /* of head 0; the other heads use the sites behind it */
     const AttentionKernels *kernels; /* NULL: the best for this CPU */

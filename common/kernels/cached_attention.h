@@ -21,8 +21,7 @@ typedef struct CachedRow {
     const uint32_t *shared; /* pages of the first `shared_tokens` positions */
     size_t shared_tokens;
     const uint32_t *own; /* pages of the positions from shared_tokens on */
-    size_t
-        position; /* of this row's token; it sees positions 0 .. position, or its window of them */
+    size_t position;     /* of this row's token; it sees 0 .. position, or its window of them */
 } CachedRow;
 
 /* The pages of one layer. */
