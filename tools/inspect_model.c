@@ -101,7 +101,8 @@ void inspect_tokenizer(Inspection *in, const char *path) {
     tokenizer_free(tokenizer);
 }
 
-static void put_config(Inspection *in, const Model *model) {
+/* bare: its score head is a new one. */
+static void put_config(Inspection *in, const Model *model, bool bare) {
     const ModelConfig *c = &model->config;
     cJSON *object = inspect_object(in, in->root, "model");
     size_t count = 0, trainable = 0;
@@ -111,7 +112,8 @@ static void put_config(Inspection *in, const Model *model) {
     }
     inspect_put(in, object, "family", "%s", c->family->name);
     inspect_put(in, object, "head", "%s",
-                c->head == HEAD_LM       ? "language model"
+                bare                     ? "none; rlhf-reward puts a score head on it"
+                : c->head == HEAD_LM     ? "language model"
                 : c->head == HEAD_SCORES ? "scores"
                                          : "language model and scores");
     inspect_number(in, object, "parameters", (double)count);
@@ -252,13 +254,16 @@ void inspect_model(Inspection *in, const char *path) {
     Model model;
     Error err = {0};
     bool folder = file_is_folder(path);
-    if (open_model(in, path, &model, &err)) {
-        put_config(in, &model);
+    bool bare = false, open = open_model(in, path, &model, &err);
+    if (!open) {
+        inspect_refuse(in, &err); /* as what config.json says; a trunk may still be there */
+        open = folder && !in->quick && model_load(&model, path, HEAD_SCORES, 1, &bare, NULL);
+    }
+    if (open) {
+        put_config(in, &model, bare);
         put_export(in, &model);
         put_memory(in, &model);
         model_done(&model);
-    } else {
-        inspect_refuse(in, &err);
     }
     if (folder) {
         put_weights(in, path);

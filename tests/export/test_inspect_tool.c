@@ -224,6 +224,39 @@ static void test_encoder_memory(void **state) {
     cJSON_Delete(report);
 }
 
+/* A trunk without a head for words is told to be one, and what can be made of it. */
+static void test_bare_trunk(void **state) {
+    (void)state;
+    Error err = {0};
+    SafeTensors from;
+    Str config = {0};
+    const char *source = test_path(test_fixtures(), "families/bert-masked");
+    const char *folder = test_folder();
+    assert_ok(safetensors_open(&from, test_path(source, "model.safetensors"), &err), &err);
+    SafeTensorsWriter *writer = safetensors_writer_create(&err);
+    assert_ok(writer != NULL, &err);
+    for (size_t i = 0; i < from.tensors; i++) {
+        const Tensor *t = &from.tensor[i];
+        if (strncmp(t->name, "cls.", 4) != 0) {
+            assert_ok(
+                safetensors_writer_add(writer, t->name, t->type, t->shape, t->rank, t->data, &err),
+                &err);
+        }
+    }
+    assert_ok(safetensors_writer_commit(writer, test_path(folder, "model.safetensors"), NULL, &err),
+              &err);
+    safetensors_writer_free(writer);
+    safetensors_close(&from);
+    assert_ok(file_read(test_path(source, "config.json"), 1 << 20, &config, &err), &err);
+    test_file(folder, "config.json", config.data, config.size);
+    str_done(&config);
+    cJSON *report = inspect(folder, 65, "tensors are missing, the first is 'cls.");
+    const cJSON *model = json_member(report, "model");
+    assert_string(model, "head", "none; rlhf-reward puts a score head on it");
+    assert_non_null(json_member(json_member(report, "memory"), "reward_bytes"));
+    cJSON_Delete(report);
+}
+
 static const char *make_gguf(const char *folder) {
     TestRun run;
     const char *path = test_path(folder, "model.gguf");
@@ -406,7 +439,7 @@ int main(void) {
         cmocka_unit_test(test_llama2c),         cmocka_unit_test(test_truncated),
         cmocka_unit_test(test_folders_refused), cmocka_unit_test(test_files_refused),
         cmocka_unit_test(test_random),          cmocka_unit_test(test_bases),
-        cmocka_unit_test(test_encoder_memory),
+        cmocka_unit_test(test_encoder_memory),  cmocka_unit_test(test_bare_trunk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
