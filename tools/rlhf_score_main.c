@@ -21,7 +21,8 @@ typedef struct Config {
 /* clang-format off */
 static const Option rows[] = {
     {"score.eos", OPTION_BOOL, AT(eos), "true",
-     .help = "End each completion with EOS, where a reward model reads its score."},
+     .help = "End each completion or text with EOS, where a reward model reads its score; false for "
+             "the perplexity of texts as other programs have it."},
     {"score.tokens", OPTION_INT, AT(tokens), "4096", 1, 1 << 24, .unit = "tokens",
      .help = "About so many are computed at once. Memory and speed depend on it, results do not."},
 };
@@ -42,7 +43,7 @@ static const OptionProgram program = {
     .examples =
         "rlhf-score --model runs/reward/model --data completions.jsonl --output scores.jsonl\n"
         "rlhf-score --model runs/sft/model --data demonstrations.csv\n"
-        "rlhf-score --model runs/sft/model --data book.txt   # log-probs and perplexity",
+        "rlhf-score --model runs/sft/model --data book.txt --set score.eos=false   # perplexity",
     .table = tables,
     .tables = 2,
     .flag = flag_lists,
