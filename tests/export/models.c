@@ -112,12 +112,3 @@ void test_model_open(const TestModel *row, Model *model, Tokenizer **tokenizer,
         *folder = path;
     }
 }
-
-const char *test_path(const char *folder, const char *name) {
-    static char path[64][700];
-    static int next;
-    char *to = path[next++ % 64], made[sizeof path[0]];
-    int n = snprintf(made, sizeof made, "%s/%s", folder, name);
-    assert_true(n > 0 && (size_t)n < sizeof made);
-    return memcpy(to, made, (size_t)n + 1);
-}

@@ -25,7 +25,4 @@ void test_model_open(const TestModel *row, Model *model, Tokenizer **tokenizer,
 /* A tokenizer of tests/fixtures/text with these tokens named in a tokenizer_config.json. */
 Tokenizer *test_tokenizer(const char *name, const char *bos, const char *eos, const char *folder);
 
-/* folder/name; one of the last 64 that were made. */
-const char *test_path(const char *folder, const char *name);
-
 #endif

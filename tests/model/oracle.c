@@ -6,14 +6,6 @@
 
 enum { SEQUENCES = 5 };
 
-const char *path_in(const char *folder, const char *name) {
-    static char path[32][700];
-    static int next;
-    char *to = path[next++ % 32];
-    snprintf(to, sizeof path[0], "%s/%s", folder, name);
-    return to;
-}
-
 const char *case_folder(const Case *c) {
     static char path[500];
     snprintf(path, sizeof path, "%s/families/%s", test_fixtures(), c->folder);
@@ -23,8 +15,9 @@ const char *case_folder(const Case *c) {
 void oracle_open(Oracle *oracle, const Case *c) {
     Error err = {0};
     *oracle = (Oracle){0};
-    assert_ok(safetensors_open(&oracle->file, path_in(case_folder(c), "oracle.safetensors"), &err),
-              &err);
+    assert_ok(
+        safetensors_open(&oracle->file, test_path(case_folder(c), "oracle.safetensors"), &err),
+        &err);
 }
 
 void oracle_close(Oracle *oracle) {

@@ -37,9 +37,6 @@ typedef struct Values {
     float *logprob, *entropy, *score; /* score: [tokens * labels] */
 } Values;
 
-/* One of the last 32 paths. */
-const char *path_in(const char *folder, const char *name);
-
 /* Until the next call. */
 const char *case_folder(const Case *c);
 void case_load(Model *model, const Case *c, const char *folder);

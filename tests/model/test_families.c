@@ -104,7 +104,7 @@ static const char *save_gradients(const Model *model, const Gradients *gradients
 static void compare_gradients(Oracle *oracle, const char *folder) {
     Error err = {0};
     SafeTensors ours;
-    assert_ok(safetensors_open(&ours, path_in(folder, "model.safetensors"), &err), &err);
+    assert_ok(safetensors_open(&ours, test_path(folder, "model.safetensors"), &err), &err);
     const size_t prefix = strlen("gradient.");
     size_t compared = 0;
     float *got = NULL, *want = NULL, largest = 0;
@@ -260,7 +260,7 @@ static void test_greedy(void **state) {
 static void copy_file(const char *from, const char *name, const char *to, const char *as) {
     Error err = {0};
     Str text = {0};
-    assert_ok(file_read(path_in(from, name), 1 << 20, &text, &err), &err);
+    assert_ok(file_read(test_path(from, name), 1 << 20, &text, &err), &err);
     test_file(to, as, text.data, text.size);
     str_done(&text);
 }
@@ -295,12 +295,12 @@ static void compare_tensors(const char *folder, const char *written) {
     SafeTensors ours;
     char **name;
     size_t count, compared = 0;
-    assert_ok(safetensors_open(&ours, path_in(written, "model.safetensors"), &err), &err);
+    assert_ok(safetensors_open(&ours, test_path(written, "model.safetensors"), &err), &err);
     assert_ok(file_list(folder, &name, &count, &err), &err);
     for (size_t i = 0; i < count; i++) {
         SafeTensors theirs = {0};
         if (is_weights(name[i])) {
-            assert_ok(safetensors_open(&theirs, path_in(folder, name[i]), &err), &err);
+            assert_ok(safetensors_open(&theirs, test_path(folder, name[i]), &err), &err);
         }
         for (size_t k = 0; k < theirs.tensors; k++) {
             const Tensor *a = &theirs.tensor[k], *b = safetensors_find(&ours, a->name);
@@ -328,9 +328,9 @@ static void compare_tensors(const char *folder, const char *written) {
 /* Keys come out as they went in, also those that nobody knows; weights are written as F32. */
 static void compare_config(const char *folder, const char *written) {
     Error err = {0};
-    cJSON *before = json_read_file(path_in(folder, "config.json"), &json_limits_config, &err);
+    cJSON *before = json_read_file(test_path(folder, "config.json"), &json_limits_config, &err);
     assert_ok(before != NULL, &err);
-    cJSON *after = json_read_file(path_in(written, "config.json"), &json_limits_config, &err);
+    cJSON *after = json_read_file(test_path(written, "config.json"), &json_limits_config, &err);
     assert_ok(after != NULL, &err);
     for (const cJSON *item = before->child; item != NULL; item = item->next) {
         bool type = strcmp(item->string, "dtype") == 0 || strcmp(item->string, "torch_dtype") == 0;
@@ -349,7 +349,7 @@ static void compare_config(const char *folder, const char *written) {
 static void add_unknown_key(const char *folder) {
     Error err = {0};
     Str text = {0};
-    const char *path = path_in(folder, "config.json");
+    const char *path = test_path(folder, "config.json");
     cJSON *json = json_read_file(path, &json_limits_config, &err);
     assert_ok(json != NULL, &err);
     cJSON *own = cJSON_AddObjectToObject(json, "of_somebody_else");
@@ -372,7 +372,7 @@ static void test_files(void **state) {
     case_batch(&batch, &oracle);
     case_load(&model, c, case_folder(c));
     for (size_t i = 0; i < 3; i++) {
-        if (!file_exists(path_in(case_folder(c), config[i]))) {
+        if (!file_exists(test_path(case_folder(c), config[i]))) {
             continue;
         }
         const char *folder = copy_case(c, config[i]), *written = test_folder();

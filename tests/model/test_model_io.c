@@ -17,14 +17,6 @@
 
 static char fixture[512]; /* tests/fixtures/generate: saved by transformers */
 
-static const char *join(const char *folder, const char *name) {
-    static char paths[16][700];
-    static int next;
-    char *path = paths[next++ % 16];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
-
 static void read_whole(const char *path, Str *out) {
     Error err = {0};
     str_clear(out);
@@ -33,15 +25,15 @@ static void read_whole(const char *path, Str *out) {
 
 static void copy_file(const char *from, const char *to, const char *name) {
     Str text = {0};
-    read_whole(join(from, name), &text);
+    read_whole(test_path(from, name), &text);
     test_file(to, name, text.data, text.size);
     str_done(&text);
 }
 
 static void assert_same_file(const char *a, const char *b, const char *name) {
     Str x = {0}, y = {0};
-    read_whole(join(a, name), &x);
-    read_whole(join(b, name), &y);
+    read_whole(test_path(a, name), &x);
+    read_whole(test_path(b, name), &y);
     assert_int_equal(x.size, y.size);
     assert_memory_equal(x.data, y.data, x.size);
     str_done(&x);
@@ -82,7 +74,7 @@ static void test_round_trip(void **state) {
 static const cJSON *item_of(cJSON **tree, const char *folder, const char *key) {
     Error err = {0};
     cJSON_Delete(*tree);
-    *tree = json_read_file(join(folder, "config.json"), &json_limits_config, &err);
+    *tree = json_read_file(test_path(folder, "config.json"), &json_limits_config, &err);
     assert_ok(*tree != NULL, &err);
     return json_member(*tree, key);
 }
@@ -92,7 +84,7 @@ static void test_unknown_keys(void **state) {
     Error err = {0};
     const char *folder = test_folder(), *out = test_folder();
     Str text = {0}, changed = {0};
-    read_whole(join(fixture, "config.json"), &text);
+    read_whole(test_path(fixture, "config.json"), &text);
     str_append(&changed,
                "{\"our_note\": {\"x\": [1, 1e-05, null, \"\\u00e9\"]}, \"reward_bias\": 3,");
     str_append(&changed, text.data + 1);
@@ -121,7 +113,7 @@ static void test_unknown_keys(void **state) {
     cJSON_Delete(old);
     cJSON_Delete(new);
     Str kept = {0};
-    read_whole(join(out, "generation_config.json"), &kept);
+    read_whole(test_path(out, "generation_config.json"), &kept);
     assert_non_null(strstr(kept.data, "\"temperature\": 0.25"));
     cJSON *tree = cJSON_Parse(kept.data);
     assert_int_equal(cJSON_GetArraySize(json_member(tree, "eos_token_id")), 2);
@@ -149,7 +141,7 @@ static void test_heads(void **state) {
     model.config.reward_bias = 0.1f;
     const char *folder = test_folder();
     assert_ok(model_save(&model, folder, &err), &err);
-    assert_false(file_exists(join(folder, "generation_config.json")));
+    assert_false(file_exists(test_path(folder, "generation_config.json")));
     assert_string_equal(json_string(item_of(&tree, folder, "architectures")->child),
                         "GPT2ForSequenceClassification");
     assert_int_equal(json_member(tree, "num_labels")->valueint, 1);
@@ -226,7 +218,7 @@ static void write_weights(const char *folder, const char *file_name, Change *cha
                           const char *extra_name, const size_t *extra_shape, const float *extra) {
     Error err = {0};
     SafeTensors file;
-    assert_ok(safetensors_open(&file, join(fixture, "model.safetensors"), &err), &err);
+    assert_ok(safetensors_open(&file, test_path(fixture, "model.safetensors"), &err), &err);
     SafeTensorsWriter *writer = safetensors_writer_create(&err);
     for (size_t i = 0; i < file.tensors; i++) {
         const Tensor *tensor = &file.tensor[i];
@@ -243,7 +235,7 @@ static void write_weights(const char *folder, const char *file_name, Change *cha
             safetensors_writer_add(writer, extra_name, TENSOR_F32, extra_shape, 2, extra, &err),
             &err);
     }
-    assert_ok(safetensors_writer_commit(writer, join(folder, file_name), NULL, &err), &err);
+    assert_ok(safetensors_writer_commit(writer, test_path(folder, file_name), NULL, &err), &err);
     safetensors_writer_free(writer);
     safetensors_close(&file);
 }

@@ -59,16 +59,6 @@ static void expect(const char *name, const char *const *more, int status, const 
     test_run_done(&run);
 }
 
-/* folder/name; stays until the test's next twenty. */
-static const char *joined(const char *folder, const char *name) {
-    static char *path[20];
-    static size_t counter;
-    char **out = &path[counter++ % 20];
-    free(*out);
-    assert_true(asprintf(out, "%s/%s", folder, name) > 0);
-    return *out;
-}
-
 static size_t each_line(const char *path, void (*each)(const cJSON *line)) {
     Error err = {0};
     LineReader reader = {0};
@@ -152,7 +142,8 @@ static void test_run_folder(void **state) {
     (void)state;
     Error err = {0};
     TestRun run;
-    const char *output = joined(folders.top, "whole"), *dump = joined(folders.top, "whole.jsonl");
+    const char *output = test_path(folders.top, "whole"),
+               *dump = test_path(folders.top, "whole.jsonl");
     run_ppo(&run, output,
             (const char *const[]){"--reward-model", folders.reward, "--set", "data.evaluation",
                                   "--dump-rollouts", dump, NULL});
@@ -168,8 +159,8 @@ static void test_run_folder(void **state) {
     }
     assert_true(strstr(str_text(&run.out), "whole/model\n") != NULL);
     test_run_done(&run);
-    assert_int_equal(each_line(joined(output, "metrics.jsonl"), check_metrics_line), 7);
-    assert_int_equal(each_line(joined(output, "samples.jsonl"), NULL), 4 * 4);
+    assert_int_equal(each_line(test_path(output, "metrics.jsonl"), check_metrics_line), 7);
+    assert_int_equal(each_line(test_path(output, "samples.jsonl"), NULL), 4 * 4);
     assert_int_equal(each_line(dump, check_dump_line), 6 * 3);
     double mean = advantage_sum / (double)advantage_count;
     assert_close_double("mean advantage", mean, 0, 0, 1e-5);
@@ -178,16 +169,16 @@ static void test_run_folder(void **state) {
 
     Model model = {0};
     bool fresh = true;
-    assert_ok(model_load(&model, joined(output, "model"), -1, 0, NULL, &err), &err);
+    assert_ok(model_load(&model, test_path(output, "model"), -1, 0, NULL, &err), &err);
     assert_int_equal(model.config.head, HEAD_LM);
     model_done(&model);
-    assert_ok(model_load(&model, joined(output, "critic"), -1, 1, &fresh, &err), &err);
+    assert_ok(model_load(&model, test_path(output, "critic"), -1, 1, &fresh, &err), &err);
     assert_int_equal(model.config.head, HEAD_SCORES);
     assert_false(fresh);
     model_done(&model);
 
     Str report = {0};
-    assert_ok(file_read(joined(output, "report.md"), 1 << 20, &report, &err), &err);
+    assert_ok(file_read(test_path(output, "report.md"), 1 << 20, &report, &err), &err);
     assert_non_null(strstr(str_text(&report), "a\\|b &lt;i&gt;\\*c\\*&lt;/i&gt;"));
     assert_non_null(strstr(str_text(&report), "## Reward and KL"));
     assert_non_null(strstr(str_text(&report), "| 2 |"));
@@ -195,25 +186,11 @@ static void test_run_folder(void **state) {
     str_done(&report);
 }
 
-static void shell(const char *format, ...) {
-    char command[4000];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    TestRun run;
-    test_run(&run, (const char *const[]){"/bin/sh", "-c", command, NULL});
-    if (run.status != 0) {
-        fail_msg("%s: %s", command, str_text(&run.err));
-    }
-    test_run_done(&run);
-}
-
 static void assert_same_run(const char *a, const char *b) {
     static const char *const name[] = {"model",         "critic",    "metrics.jsonl",
                                        "samples.jsonl", "report.md", "checkpoints/step-00000006"};
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
-        assert_same_files(joined(a, name[i]), joined(b, name[i]));
+        assert_same_files(test_path(a, name[i]), test_path(b, name[i]));
     }
 }
 
@@ -241,12 +218,9 @@ static void resume(const char *name, const char *const *more, const int *point, 
         snprintf(folder, sizeof folder, "%s-%d", name, point[i]);
         snprintf(part, sizeof part, "%s-%d", whole, point[i]);
         snprintf(part_dump, sizeof part_dump, "%s.jsonl", part);
-        shell("cp -r '%s' '%s'", whole, part);
-        shell("cp '%s' '%s'", dump, part_dump);
-        shell("cd '%s' && rm -rf model critic report.md && for s in checkpoints/*; do "
-              "test \"${s#checkpoints/step-0000000}\" -le %d || rm -r $s; done",
-              part, point[i]);
-        shell("sed -i 's|%s\"|%s\"|' '%s/run.json'", dump, part_dump, part);
+        test_copy_run(whole, part, point[i]);
+        test_shell("cp '%s' '%s'", dump, part_dump);
+        test_shell("sed -i 's|%s\"|%s\"|' '%s/run.json'", dump, part_dump, part);
         argv[n] = part_dump;
         argv[n + 1] = "--resume";
         expect(folder, argv, 0, "");
@@ -358,7 +332,7 @@ static void test_refusals(void **state) {
     expect("refused",
            (const char *const[]){"--reward-model", folders.reward, "--set", "ppo.ptx_coef=1", NULL},
            78, "data.ptx");
-    assert_false(file_exists(joined(folders.top, "refused")));
+    assert_false(file_exists(test_path(folders.top, "refused")));
 }
 
 /* T34: long prompts are dropped and counted; a file of nothing else is an error. */
@@ -392,12 +366,12 @@ static void test_stop_and_plan(void **state) {
                                  NULL},
            81, "ppo.stop_kl");
     TestRun run;
-    run_ppo(&run, joined(folders.top, "planned"),
+    run_ppo(&run, test_path(folders.top, "planned"),
             (const char *const[]){"--reward-model", folders.reward, "--dry-run", NULL});
     assert_int_equal(run.status, 0);
     assert_non_null(strstr(str_text(&run.out), "predicted peak"));
     assert_non_null(strstr(str_text(&run.out), "6 of 3 completions of at most 8 tokens"));
-    assert_false(file_exists(joined(folders.top, "planned")));
+    assert_false(file_exists(test_path(folders.top, "planned")));
     test_run_done(&run);
 }
 

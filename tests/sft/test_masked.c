@@ -341,20 +341,6 @@ static void run(const char *data, const char *output, bool resume) {
     test_run_done(&result);
 }
 
-static void shell(const char *format, ...) {
-    char command[4000];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    TestRun result;
-    test_run(&result, (const char *const[]){"/bin/sh", "-c", command, NULL});
-    if (result.status != 0) {
-        fail_msg("%s: %s%s", command, str_text(&result.out), str_text(&result.err));
-    }
-    test_run_done(&result);
-}
-
 static void open_folder(World *world, const char *folder, const char *const *more) {
     Error err = {0};
     char path[700];
@@ -418,14 +404,12 @@ static void test_resume(void **state) {
     snprintf(whole, sizeof whole, "%s/whole", folder);
     snprintf(part, sizeof part, "%s/part", folder);
     run(data, whole, false);
-    shell("cp -r '%s' '%s' && cd '%s' && rm -rf model report.md && for s in checkpoints/*; do "
-          "test \"${s#checkpoints/step-0000000}\" -le 3 || rm -r $s; done",
-          whole, part, part);
+    test_copy_run(whole, part, 3);
     run(data, part, true);
-    shell("diff -rq -x timing.jsonl -x run.json -x run.lock '%s' '%s'", whole, part);
-    shell("rm -r '%s'", part);
+    test_shell("diff -rq -x timing.jsonl -x run.json -x run.lock '%s' '%s'", whole, part);
+    test_shell("rm -r '%s'", part);
     run(data, part, false);
-    shell("diff -rq -x timing.jsonl -x run.json -x run.lock '%s' '%s'", whole, part);
+    test_shell("diff -rq -x timing.jsonl -x run.json -x run.lock '%s' '%s'", whole, part);
 }
 
 static void test_no_allocation(void **state) {

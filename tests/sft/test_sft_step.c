@@ -199,20 +199,6 @@ static void run(const char *data, const char *output, bool resume) {
     test_run_done(&result);
 }
 
-static void shell(const char *format, ...) {
-    char command[4000];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    TestRun result;
-    test_run(&result, (const char *const[]){"/bin/sh", "-c", command, NULL});
-    if (result.status != 0) {
-        fail_msg("%s: %s%s", command, str_text(&result.out), str_text(&result.err));
-    }
-    test_run_done(&result);
-}
-
 /* T28: two steps are an epoch. Cut back to a checkpoint at its end, in its middle, or before the first
  * step, and resumed, a run leaves the same bytes. */
 static void test_resume(void **state) {
@@ -225,11 +211,9 @@ static void test_resume(void **state) {
     static const int point[] = {2, 4, 3};
     for (size_t i = 0; i < sizeof point / sizeof *point; i++) {
         snprintf(part, sizeof part, "%s/part-%d", folder, point[i]);
-        shell("cp -r '%s' '%s' && cd '%s' && rm -rf model report.md && for s in checkpoints/*; do "
-              "test \"${s#checkpoints/step-0000000}\" -le %d || rm -r $s; done",
-              whole, part, part, point[i]);
+        test_copy_run(whole, part, point[i]);
         run(data, part, true);
-        shell("diff -rq -x timing.jsonl -x run.json -x run.lock '%s' '%s'", whole, part);
+        test_shell("diff -rq -x timing.jsonl -x run.json -x run.lock '%s' '%s'", whole, part);
     }
 }
 

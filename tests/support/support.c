@@ -91,6 +91,16 @@ const char *test_file(const char *in, const char *name, const void *data, size_t
     return path;
 }
 
+const char *test_path(const char *in, const char *name) {
+    static char *paths[256];
+    static size_t counter;
+    char **path = &paths[counter++ % 256], *made = NULL;
+    assert_true(asprintf(&made, "%s/%s", in, name) > 0);
+    free(*path);
+    *path = made;
+    return made;
+}
+
 const char *test_fixtures(void) {
     const char *path = getenv("RLHF_TEST_FIXTURES");
     assert_non_null(path); /* set by tests/meson.build */
@@ -162,4 +172,26 @@ void test_run(TestRun *run, const char *const argv[]) {
 void test_run_done(TestRun *run) {
     str_done(&run->out);
     str_done(&run->err);
+}
+
+void test_shell(const char *format, ...) {
+    char command[4000];
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    assert_in_range(n, 1, sizeof command - 1);
+    TestRun run;
+    test_run(&run, (const char *const[]){"/bin/sh", "-c", command, NULL});
+    if (run.status != 0) {
+        fail_msg("%s: %s%s", command, str_text(&run.out), str_text(&run.err));
+    }
+    test_run_done(&run);
+}
+
+void test_copy_run(const char *from, const char *to, int step) {
+    test_shell("cp -r '%s' '%s' && cd '%s' && rm -rf model critic report.md && "
+               "for s in checkpoints/*; do "
+               "test \"${s#checkpoints/step-0000000}\" -le %d || rm -r $s; done",
+               from, to, to, step);
 }

@@ -31,6 +31,8 @@ void assert_error(bool ok, const Error *err, ErrorCode code, const char *part);
 const char *test_folder(void);
 /* Writes a file into a folder; returns its path (released at exit). */
 const char *test_file(const char *folder, const char *name, const void *data, size_t n);
+/* folder/name, of any length; one of the last 256. */
+const char *test_path(const char *folder, const char *name);
 
 /* The folder with committed fixtures (tests/fixtures). */
 const char *test_fixtures(void);
@@ -44,5 +46,10 @@ typedef struct TestRun {
 /* Runs argv[0] (a program of the build folder by bare name, else a path); NULL-terminated argv. */
 void test_run(TestRun *run, const char *const argv[]);
 void test_run_done(TestRun *run);
+
+/* Runs a line of /bin/sh, below 4,000 bytes, that must succeed. */
+void test_shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Copies the folder of a finished run as it was when the checkpoint of `step` was its newest. */
+void test_copy_run(const char *from, const char *to, int step);
 
 #endif

@@ -9,15 +9,6 @@
 
 static const char program[] = "rlhf-tokenizer";
 
-static const char *path_in(const char *folder, const char *name) {
-    static char *path = NULL;
-    Error err = {0};
-    free(path);
-    path = file_join(folder, name, &err);
-    assert_ok(path != NULL, &err);
-    return path;
-}
-
 static void expect(const char *const argv[], int status, const char *out, const char *err) {
     TestRun run;
     test_run(&run, argv);
@@ -38,7 +29,7 @@ static void expect(const char *const argv[], int status, const char *out, const 
 
 static void encodes_and_decodes(void **state) {
     (void)state;
-    const char *model = path_in(test_fixtures(), "tokenizer/trained.json");
+    const char *model = test_path(test_fixtures(), "tokenizer/trained.json");
     const char *lines = "\"ab\"\n{\"text\":\"<|im_end|>\",\"more\":1}\n\"\"\n";
     const char *file = test_file(test_folder(), "in.jsonl", lines, strlen(lines));
     RUN(0, "{\"ids\":[342],\"tokens\":[\"ab\"]}\n", "", "encode", "--model", model, "ab");
@@ -56,7 +47,7 @@ static void encodes_and_decodes(void **state) {
 
 static void says_what_is_wrong(void **state) {
     (void)state;
-    const char *model = path_in(test_fixtures(), "tokenizer/trained.json");
+    const char *model = test_path(test_fixtures(), "tokenizer/trained.json");
     const char *lines = "\"ab\"\n{\"txt\":\"\"}\n";
     const char *file = test_file(test_folder(), "bad.jsonl", lines, strlen(lines));
     RUN(64, "", "no command: expected train, encode, decode or template", "--quiet");
@@ -92,9 +83,9 @@ static void trains(void **state) {
     assert_int_equal(tokenizer_eos(tokenizer), 1);
     assert_true(tokenizer_find(tokenizer, "hut") > 258 ||
                 tokenizer_find(tokenizer, "\xc4\xa0hut") > 258);
-    assert_true(file_exists(path_in(out, "tokenizer_config.json")));
-    assert_true(file_exists(path_in(out, "vocab.json")));
-    assert_true(file_exists(path_in(out, "merges.txt")));
+    assert_true(file_exists(test_path(out, "tokenizer_config.json")));
+    assert_true(file_exists(test_path(out, "vocab.json")));
+    assert_true(file_exists(test_path(out, "merges.txt")));
     tokenizer_free(tokenizer);
 }
 
