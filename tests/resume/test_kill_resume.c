@@ -3,7 +3,7 @@
  * Kill -9 at random moments, resume, and compare with the undisturbed run: every file of the run folder
  * (weights, optimizer, metrics, samples, report) must be the same, byte for byte, but for timing.jsonl,
  * run.json (it says whether --resume was given) and the lock.
- * RLHF_TEST_SLOW=1 makes it 200 kills over the three programs; otherwise a few each.
+ * RLHF_TEST_SLOW=1 makes it 67 kills of each run; otherwise a few.
  */
 #include "tests/support/support.h"
 
@@ -33,14 +33,6 @@ static const char *source(const char *name) {
     return path;
 }
 
-static const char *under(const char *folder, const char *name) {
-    static char paths[64][1200];
-    static int next;
-    char *path = paths[next++ % 64];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
-
 /* Starts the program; its words go to a file beside. */
 static pid_t start(const char *program, const char *const *options, const char *output) {
     char path[1100];
@@ -50,7 +42,7 @@ static pid_t start(const char *program, const char *const *options, const char *
     for (size_t i = 0; options[i] != NULL; i++) {
         argv[n++] = options[i];
     }
-    if (file_exists(under(output, "run.json"))) {
+    if (file_exists(test_path(output, "run.json"))) {
         argv[n++] = "--resume";
     }
     CHECK(n < ARGUMENTS);
@@ -105,7 +97,7 @@ static void same_tree(const char *a, const char *b) {
             fail_msg("%s and %s hold different files (%s, %s)", a, b, i < n ? names[i] : "-",
                      i < m ? others[i] : "-");
         }
-        const char *left = under(a, names[i]), *right = under(b, names[i]);
+        const char *left = test_path(a, names[i]), *right = test_path(b, names[i]);
         if (file_is_folder(left)) {
             char l[1200], r[1200];
             snprintf(l, sizeof l, "%s", left);
@@ -210,19 +202,21 @@ static const char *reward_folder(void) {
     return model;
 }
 
+#define SFT_RUN                                                                                    \
+    "--data", source("datasets/samples/demonstrations.csv"), "--set", "data.limit=120", "--set",   \
+        "data.validation_share=0.1", "--set", "train.batch=8", "--set", "train.evaluate_every=4",  \
+        "--set", "train.ema=0.9", "--set", "checkpoint.every=2", "--set",                          \
+        "generation.max_tokens=16"
+
+#define PPO_RUN                                                                                    \
+    "--data", source("datasets/samples/prompts.jsonl"), "--model", sft_folder(), "--reward-model", \
+        reward_folder(), "--set", "train.batch=8", "--set", "checkpoint.every=1", "--set",         \
+        "generation.max_tokens=16", "--set", "ppo.minibatches=2"
+
 static void test_sft(void **state) {
     (void)state;
-    const char *options[] = {"--data", source("datasets/samples/demonstrations.csv"),
-                             "--set",  "data.limit=120",
-                             "--set",  "data.validation_share=0.1",
-                             "--set",  "train.steps=16",
-                             "--set",  "train.batch=8",
-                             "--set",  "train.evaluate_every=4",
-                             "--set",  "checkpoint.every=2",
-                             "--set",  "train.dropout=0.1",
-                             "--set",  "train.ema=0.9",
-                             "--set",  "generation.max_tokens=16",
-                             TINY,     NULL};
+    const char *options[] = {SFT_RUN, "--set", "train.steps=16", "--set", "train.dropout=0.1",
+                             TINY,    NULL};
     disturb("rlhf-sft", options, 1);
 }
 
@@ -243,114 +237,37 @@ static void test_reward(void **state) {
 
 static void test_ppo(void **state) {
     (void)state;
-    const char *options[] = {"--data",
-                             source("datasets/samples/prompts.jsonl"),
-                             "--model",
-                             sft_folder(),
-                             "--reward-model",
-                             reward_folder(),
-                             "--set",
-                             "data.evaluation=",
-                             "--set",
-                             "train.steps=6",
-                             "--set",
-                             "train.batch=8",
-                             "--set",
-                             "train.evaluate_every=2",
-                             "--set",
-                             "checkpoint.every=1",
-                             "--set",
-                             "generation.max_tokens=16",
-                             "--set",
-                             "ppo.kl_target=3",
-                             "--set",
-                             "ppo.minibatches=2",
-                             NULL};
     char evaluation[1100];
     snprintf(evaluation, sizeof evaluation, "data.evaluation=%s",
              source("datasets/samples/prompts.validation.jsonl"));
-    for (size_t i = 0; options[i] != NULL; i++) {
-        if (strcmp(options[i], "data.evaluation=") == 0) {
-            options[i] = evaluation;
-        }
-    }
+    const char *options[] = {
+        PPO_RUN, "--set",    "train.steps=6", "--set",           "train.evaluate_every=2",
+        "--set", evaluation, "--set",         "ppo.kl_target=3", NULL};
     disturb("rlhf-ppo", options, 3);
 }
 
 /* Adapters: checkpoints hold them alone, and an average of them. */
 static void test_adapter_sft(void **state) {
     (void)state;
-    const char *options[] = {"--data",  source("datasets/samples/demonstrations.csv"),
-                             "--model", sft_folder(),
-                             "--set",   "lora.rank=3",
-                             "--set",   "lora.dropout=0.1",
-                             "--set",   "lora.merge=true",
-                             "--set",   "data.limit=120",
-                             "--set",   "data.validation_share=0.1",
-                             "--set",   "train.steps=12",
-                             "--set",   "train.batch=8",
-                             "--set",   "train.evaluate_every=4",
-                             "--set",   "checkpoint.every=2",
-                             "--set",   "train.ema=0.9",
-                             "--set",   "generation.max_tokens=16",
-                             NULL};
+    const char *options[] = {
+        SFT_RUN,       "--model", sft_folder(),       "--set", "train.steps=12",  "--set",
+        "lora.rank=3", "--set",   "lora.dropout=0.1", "--set", "lora.merge=true", NULL};
     disturb("rlhf-sft", options, 4);
 }
 
 static void test_adapter_ppo(void **state) {
     (void)state;
-    const char *options[] = {"--data",
-                             source("datasets/samples/prompts.jsonl"),
-                             "--model",
-                             sft_folder(),
-                             "--reward-model",
-                             reward_folder(),
-                             "--set",
-                             "lora.rank=3",
-                             "--set",
-                             "ppo.critic=policy",
-                             "--set",
-                             "train.steps=5",
-                             "--set",
-                             "train.batch=8",
-                             "--set",
-                             "checkpoint.every=1",
-                             "--set",
-                             "generation.max_tokens=16",
-                             "--set",
-                             "ppo.minibatches=2",
-                             NULL};
+    const char *options[] = {PPO_RUN,       "--set", "train.steps=5",     "--set",
+                             "lora.rank=3", "--set", "ppo.critic=policy", NULL};
     disturb("rlhf-ppo", options, 5);
 }
 
 /* On a base in blocks of bytes: policy, reference, critic share it; the program asserts the KL of 0. */
 static void test_compact_ppo(void **state) {
     (void)state;
-    const char *options[] = {"--data",
-                             source("datasets/samples/prompts.jsonl"),
-                             "--model",
-                             sft_folder(),
-                             "--reward-model",
-                             reward_folder(),
-                             "--set",
-                             "lora.rank=3",
-                             "--set",
-                             "lora.base=int8",
-                             "--set",
-                             "lora.merge=true",
-                             "--set",
-                             "ppo.critic=policy",
-                             "--set",
-                             "train.steps=4",
-                             "--set",
-                             "train.batch=8",
-                             "--set",
-                             "checkpoint.every=1",
-                             "--set",
-                             "generation.max_tokens=16",
-                             "--set",
-                             "ppo.minibatches=2",
-                             NULL};
+    const char *options[] = {PPO_RUN,           "--set", "train.steps=4",     "--set",
+                             "lora.rank=3",     "--set", "lora.base=int8",    "--set",
+                             "lora.merge=true", "--set", "ppo.critic=policy", NULL};
     disturb("rlhf-ppo", options, 6);
 }
 
