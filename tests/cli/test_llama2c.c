@@ -14,12 +14,13 @@
 
 static void test_story(void **state) {
     (void)state;
-    if (test_data() == NULL) {
-        return;
+    const char *data = test_data();
+    if (data == NULL) {
+        skip();
     }
     char model[700], tokenizer[700];
-    snprintf(model, sizeof model, "%s/models/stories260K/stories260K.bin", test_data());
-    snprintf(tokenizer, sizeof tokenizer, "%s/models/stories260K/tok512.bin", test_data());
+    snprintf(model, sizeof model, "%s/models/stories260K/stories260K.bin", data);
+    snprintf(tokenizer, sizeof tokenizer, "%s/models/stories260K/tok512.bin", data);
     /* From nothing but BOS, as published, and the same words when they are begun by the user. */
     static const struct {
         const char *prompt, *completion;
