@@ -174,7 +174,7 @@ static void test_same_numbers(void **state) {
     }
 }
 
-/* The best ranked text has the highest score of its prompt after a few steps. */
+/* After a few steps the best ranked text has the highest score of its prompt, and a label its share. */
 static void test_learned(void **state) {
     (void)state;
     double score[ITEMS], good[ITEMS];
@@ -182,7 +182,7 @@ static void test_learned(void **state) {
     assert_true(score[0] > score[2] && score[2] > score[3]);
     printed(classifier, "good", good);
     for (int i = 0; i < ITEMS; i++) {
-        assert_true(good[i] > 0 && good[i] < 1);
+        assert_close_double("good", good[i], 0.25, 0, 0.05);
     }
 }
 
