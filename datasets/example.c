@@ -260,23 +260,29 @@ static bool add_framed_windows(Encoder *encoder, const Record *record, const Tok
     return ok;
 }
 
-/* Windows overlap by one id, so that every id but the very first is trained exactly once. */
+/* Windows of the text and EOS, which overlap by one id, so that every id but the very first is trained
+ * exactly once. */
+static bool add_windows(Encoder *encoder, const Record *record, Tokens *ids, uint64_t group,
+                        Error *err) {
+    size_t window = encoder->options->max_tokens;
+    bool ok = encoder->eos < 0 || tokens_push(ids, encoder->eos, err);
+    for (size_t i = 0; ok && i + 1 < ids->count; i += window - 1) {
+        size_t left = ids->count - i;
+        ok = add_window(encoder, record, ids->id + i, left < window ? left : window, group, err);
+    }
+    return ok;
+}
+
 static bool encode_text(Encoder *encoder, const Record *record, Error *err) {
     Tokens ids = {0};
     const char *text = record->message[0].text;
     int32_t bos = tokenizer_bos(encoder->tokenizer);
-    size_t window = encoder->options->max_tokens;
     uint64_t group = record_prompt_hash(record);
-    bool ok = !encoder->layout->bos || bos < 0 || tokens_push(&ids, bos, err);
-    ok = ok && tokenizer_encode(encoder->tokenizer, text, strlen(text), false, &ids, err);
-    bool framed = encoder->layout->framed;
-    ok = ok && (framed || encoder->eos < 0 || tokens_push(&ids, encoder->eos, err));
     size_t before = encoder->set->examples;
-    ok = ok && (!framed || add_framed_windows(encoder, record, &ids, group, err));
-    for (size_t i = 0; ok && !framed && i + 1 < ids.count; i += window - 1) {
-        size_t left = ids.count - i;
-        ok = add_window(encoder, record, ids.id + i, left < window ? left : window, group, err);
-    }
+    bool ok = (!encoder->layout->bos || bos < 0 || tokens_push(&ids, bos, err)) &&
+              tokenizer_encode(encoder->tokenizer, text, strlen(text), false, &ids, err) &&
+              (encoder->layout->framed ? add_framed_windows(encoder, record, &ids, group, err)
+                                       : add_windows(encoder, record, &ids, group, err));
     if (ok && encoder->set->examples > before) {
         encoder->set->counts.used++;
     } else if (ok) {
