@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/memory.h"
 #include "common/model/family.h"
 #include "common/stage/stage.h"
 
@@ -65,27 +64,13 @@ const OptionFlag tool_flags[] = {
 
 const OptionTable tool_table = {rows, sizeof rows / sizeof *rows};
 
-static bool replace(char **field, const char *value, Error *err) {
-    if (value == NULL) {
-        return true;
-    }
-    char *copy = mem_strdup(value, err);
-    if (copy == NULL) {
-        return false;
-    }
-    free(*field);
-    *field = copy;
-    return true;
-}
-
 static bool open_layout(Tool *tool, const ToolConfig *config, Error *err) {
     Layout *layout = &tool->layout;
     bool encoder = family_is_encoder(&tool->model.config);
     return layout_open(layout, config->layout.name, config->model, err) &&
            layout_frame(layout, tool->tokenizer, encoder, err) &&
-           replace(&layout->separator, config->layout.separator, err) &&
-           replace(&layout->prefix, config->layout.prefix, err) &&
-           replace(&layout->eos, config->layout.eos, err);
+           layout_replace(layout, config->layout.prefix, config->layout.separator,
+                          config->layout.eos, err);
 }
 
 /* The end of completions; a tokenizer may have none unless the layout asks for one by name. */

@@ -204,6 +204,7 @@ WorkspacePlan stage_training_plan(const Settings *settings, size_t rows) {
 
 WorkspacePlan stage_reading_plan(const Settings *settings, size_t rows) {
     enum { MANY = 1024 }; /* rows, over which laying out weights anew for each pass costs nothing */
+    /* Laid out, a base held in fewer bytes would take as many as floats again. */
     bool packs = rows < MANY && settings->lora.base == COMPACT_NONE;
     return (WorkspacePlan){
         .tokens = rows,

@@ -140,19 +140,6 @@ static Tokenizer *train_tokenizer(const Settings *settings, const DataSet *data,
     return tokenizer;
 }
 
-static bool replace(char **field, const char *value, Error *err) {
-    if (value == NULL) {
-        return true;
-    }
-    char *copy = mem_strdup(value, err);
-    if (copy == NULL) {
-        return false;
-    }
-    free(*field);
-    *field = copy;
-    return true;
-}
-
 /* Whether the model of the settings is an encoder; what is wrong with the folder is told by its loader. */
 static bool is_encoder(const Settings *settings) {
     ModelConfig config;
@@ -174,9 +161,8 @@ static bool load_layout(const Settings *settings, const Tokenizer *tokenizer, La
                         Error *err) {
     return layout_open(layout, settings->layout.name, settings->model.path, err) &&
            (tokenizer == NULL || layout_frame(layout, tokenizer, is_encoder(settings), err)) &&
-           replace(&layout->separator, settings->layout.separator, err) &&
-           replace(&layout->prefix, settings->layout.prefix, err) &&
-           replace(&layout->eos, settings->layout.eos, err);
+           layout_replace(layout, settings->layout.prefix, settings->layout.separator,
+                          settings->layout.eos, err);
 }
 
 bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **tokenizer,
@@ -185,7 +171,7 @@ bool stage_load_text(const Settings *settings, const DataSet *data, Tokenizer **
         return false;
     }
     if (settings->model.path != NULL && settings->tokenizer.path == NULL &&
-        file_exists(settings->model.path) && !file_is_folder(settings->model.path)) {
+        !file_is_folder(settings->model.path)) {
         return error_set(err, ERROR_DATA,
                          "%s is not a folder; a model folder with config.json and "
                          "model.safetensors was expected, or for a checkpoint of llama2.c "

@@ -68,6 +68,9 @@ bool layout_open(Layout *layout, const char *name, const char *folder, Error *er
  * encoder prefix, separator and EOS are what the file puts before, between and behind two texts
  * ([CLS] a [SEP] b [SEP]), and ERROR_DATA if it does not. */
 bool layout_frame(Layout *layout, const Tokenizer *tokenizer, bool encoder, Error *err);
+/* Literals that a user chose instead of the layout's; NULL: the layout's stays. */
+bool layout_replace(Layout *layout, const char *prefix, const char *separator, const char *eos,
+                    Error *err);
 bool layout_save(const Layout *layout, const char *folder, Error *err);
 extern const char *const layout_names[]; /* NULL-terminated */
 

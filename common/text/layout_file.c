@@ -261,6 +261,13 @@ bool layout_open(Layout *layout, const char *name, const char *folder, Error *er
                                folder));
 }
 
+bool layout_replace(Layout *layout, const char *prefix, const char *separator, const char *eos,
+                    Error *err) {
+    return (prefix == NULL || layout_set(&layout->prefix, prefix, err)) &&
+           (separator == NULL || layout_set(&layout->separator, separator, err)) &&
+           (eos == NULL || layout_set(&layout->eos, eos, err));
+}
+
 static void put_member(Str *out, const char *indent, const char *name, const char *text) {
     str_appendf(out, "%s\"%s\": ", indent, name);
     if (text == NULL) {
