@@ -87,6 +87,9 @@ static void fill(Model *model) {
         for (size_t j = 0; j < p->count; j++) {
             model->data[p->offset + j] = middle + 0.2f * (float)random_normal(&random, j);
         }
+        if (middle == 0) {
+            model->data[p->offset] = -0.0f; /* whose sign is kept */
+        }
     }
 }
 

@@ -172,7 +172,8 @@ static void check_tensor(const GgufTensor *got, const SafeTensors *source, const
                        : got->type == GGML_F16  ? fabs(x) * 0x1p-11 + 0x1p-25
                        : got->type == GGML_BF16 ? fabs(x) * 0x1p-8
                                                 : largest * (1.0 / 254 + 0x1p-11);
-        if (!(fabs((double)have[i] - x) <= bound)) {
+        bool sign = got->type != GGML_F32 || !signbit(have[i]) == !signbit(x);
+        if (!(fabs((double)have[i] - x) <= bound) || !sign) {
             fail_msg("%s, %zu: %g, %g was expected", name, i, (double)have[i], x);
         }
     }
