@@ -103,8 +103,9 @@ bool stage_save_merged(const Settings *settings, const Tokenizer *tokenizer, con
     }
     Model model = {0};
     char *result = file_join(run, "model", err), *merged = file_join(run, "merged", err);
+    /* A run that was killed here may have left a temporary file. */
     bool ok =
-        result != NULL && merged != NULL &&
+        result != NULL && merged != NULL && file_remove_tree(merged, err) &&
         model_load_compact(&model, result, (CompactType)settings->lora.base, -1, 0, NULL, err) &&
         model_widen(&model, err);
     if (ok) {
