@@ -171,9 +171,8 @@ static void put_memory(Inspection *in, const Model *model) {
     double judge = (double)workspace_bytes(&scores, &train);
     cJSON *object = inspect_object(in, in->root, "memory");
     inspect_put(in, object, "for",
-                "micro-batches of %zu tokens, 64 completions within %zu tokens, all weights "
-                "trained in F32",
-                in->tokens, context);
+                "micro-batches of %zu tokens, 64 completions within %zu tokens, %s trained in F32",
+                in->tokens, context, config->adapter.rank > 0 ? "the adapter" : "all weights");
     inspect_number(in, object, "weights_bytes", weights);
     put_held(in, object, model);
     if (config->head != HEAD_SCORES) {
